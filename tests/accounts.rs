@@ -2,17 +2,13 @@
 //! uid, users have theirs, and sudo starts instances under the project's rule.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use centre::{Centre, Part, said};
+use crate::support::centre::{Centre, Part, said};
 use countersign_portal::{Algorithm, Deed, Intent, now};
 
 /// Runs `sudo` with these arguments, from an account that has given up all other privileges.

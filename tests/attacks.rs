@@ -2,14 +2,10 @@
 //! nothing is done. The sender learns a class, the log the reason (P1, P5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::collections::BTreeSet;
 
-use centre::{Centre, Person};
+use crate::support::centre::{Centre, Person};
 use countersign_portal::core::Bearer;
 use countersign_portal::malicious::{intents, tokens};
 use countersign_portal::{Algorithm, Deed, Intent, now};

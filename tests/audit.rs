@@ -2,17 +2,13 @@
 //! implementation (P8, P9).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use centre::{Centre, Part, Person, said};
+use crate::support::centre::{Centre, Part, Person, said};
 use countersign_portal::{Answer, Deed};
 use nix::unistd::{User, chown};
 use serde_json::Value;

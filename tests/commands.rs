@@ -1,20 +1,15 @@
 //! Tests of `countersign connect` and of the command line in general: effects, messages and exit
 //! codes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/desk.rs"]
-mod desk;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::Command;
 
+use crate::support::desk::{Desk, Said, key, kid, now, offer, refused};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countersign_keys::identity::ProviderId;
 use countersign_keys::pins::Pins;
-use desk::{Desk, Said, key, kid, now, offer, refused};
 use p256::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _};
 use serde_json::{Value, json};
 

@@ -1,14 +1,9 @@
 //! Tests of the configuration as operators see it: each rule is broken once, with one change at a
 //! time, and the exact message is expected.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/site.rs"]
-mod site;
-
 use std::fs;
 
-use site::{GOOD, Site};
+use crate::support::site::{GOOD, Site};
 
 /// The message about an invalid origin.
 const ORIGIN: &str = "an origin is https://host[:port], in lower case, without a default port, path or trailing slash \

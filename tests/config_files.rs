@@ -1,18 +1,12 @@
 //! Tests of a configuration's files: which accounts may write and read them, and their content.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/site.rs"]
-mod site;
-
+use crate::support::program;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use site::{Site, check_config};
+use crate::support::site::{Site, check_config};
 
 /// A key of 1024 bits.
 const WEAK_CORE_KEY: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC9FT/ejoSNnKIg4D6Zel/+UiR6cjiSv8fFshfRw2UxSjZG2C7fyDieZRNY4htJHXHEirU/alFrC5zDE2EeM2+H39B6wTspa+XaResxVUIjd3pPgBjj26DaPAKFwzadoRhyvtnc8BQzBdrBTNsupOYxxC+wNqNule8muImOS+wpaQIDAQAB";

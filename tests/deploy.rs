@@ -3,7 +3,6 @@
 //!
 //! Each test runs alone in `tests/support/installation.sh`, which uses the rest of `deploy/`: see
 //! `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

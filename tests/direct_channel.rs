@@ -3,15 +3,11 @@
 //! Core, a neighbour or the `ucloud` account can do nothing through it (P1, P2, P3).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use centre::{Accounts, Centre, PROVIDER, Part, Person, said};
+use crate::support::centre::{Accounts, Centre, PROVIDER, Part, Person, said};
 use countersign_portal::core::username_header;
 use countersign_portal::signer::tree;
 use countersign_portal::{Algorithm, Answer, Authenticator, BrowserKey, Deed, DirectPage, Intent};

@@ -2,15 +2,11 @@
 //! with the account's groups, and opened by Core's numbers.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use centre::{Centre, PROVIDER, Part, Person};
+use crate::support::centre::{Centre, PROVIDER, Part, Person};
 use countersign_portal::Deed;
 
 const MORE: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\

@@ -2,12 +2,8 @@
 //! browser, and the effect of a second and of a revoked key (P2, P6).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
-#[path = "support/centre.rs"]
-mod centre;
-
-use centre::{Centre, said};
+use crate::support::centre::{Centre, said};
 use countersign_portal::malicious::offers;
 use countersign_portal::signer::{Draft, enrolment_proof};
 use countersign_portal::{Algorithm, Answer, BrowserKey, ConnectionPage, Deed};

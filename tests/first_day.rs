@@ -3,12 +3,6 @@
 //! has connected, worked and left again.
 //!
 //! Runs alone on its own machine, `tests/support/booted.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
-#[path = "support/machine.rs"]
-mod machine;
 
 use std::fs;
 use std::io::Write as _;
@@ -18,12 +12,12 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use centre::said;
+use crate::support::centre::said;
+use crate::support::machine::{self, journal, shell};
 use countersign_portal::core::Control;
 use countersign_portal::{
     Algorithm, Answer, BrowserKey, ConnectionPage, Core, CoreKeys, Deed, Endpoint, Intent, TestCertificate, now,
 };
-use machine::{journal, shell};
 
 const NAME: &str = "hpc.example.org";
 const PORT: u16 = 8889;

@@ -2,20 +2,14 @@
 //! user's, interruptions leave whole files, and memory does not grow with the upload.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
-#[path = "support/stream.rs"]
-mod stream;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use centre::{Centre, PROVIDER, Part, Person};
+use crate::support::centre::{Centre, PROVIDER, Part, Person};
+use crate::support::stream::{Browser, granted, open};
 use countersign_portal::Deed;
 use countersign_portal::core::Brings;
-use stream::{Browser, granted, open};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Files as a client lists them: id, size and path.

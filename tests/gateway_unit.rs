@@ -2,15 +2,11 @@
 //! the server, and the server controls it like a child.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 
-use centre::{Centre, said};
+use crate::support::centre::{self, Centre, said};
 use countersign_portal::Endpoint;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -1,10 +1,6 @@
 //! Tests of commands that root runs for a user: they give up root before they act (P10, V59).
 //!
 //! Each test runs alone in `tests/support/installation.sh`, which has the accounts: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/desk.rs"]
-mod desk;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use desk::{Desk, Said, kid, now, offer};
+use crate::support::desk::{Desk, Said, kid, now, offer};
 use serde_json::{Value, json};
 
 /// Alice's uid in the installation.

@@ -3,16 +3,12 @@
 //! refused request (P5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use centre::{Centre, PROVIDER, Person};
+use crate::support::centre::{Centre, PROVIDER, Person};
 use countersign_portal::core::{Flavour, username_header};
 use countersign_portal::{Deed, Intent, now};
 

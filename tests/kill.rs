@@ -2,10 +2,6 @@
 //! record is lost, and the service recovers by itself (P4, P8, P9).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use centre::{Centre, Part, Person};
+use crate::support::centre::{self, Centre, Part, Person};
 use countersign_portal::{Answer, Deed, Fault, Request};
 use serde_json::Value;
 

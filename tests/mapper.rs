@@ -3,15 +3,11 @@
 //! program connects no user (P8).
 //!
 //! Runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use centre::{Centre, said};
+use crate::support::centre::{Centre, said};
 use countersign_portal::{Algorithm, Deed, Intent, now};
 
 const MAPPER: &str = "/etc/countersign/mapper";

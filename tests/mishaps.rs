@@ -2,14 +2,10 @@
 //! missing.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 
-use centre::{Centre, Part, said};
+use crate::support::centre::{Centre, Part, said};
 use nix::sys::signal::{Signal, kill};
 
 #[tokio::test]

@@ -2,14 +2,10 @@
 //! again, and maintenance starts and ends while all processes run.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 
-use centre::{Centre, Part, Person};
+use crate::support::centre::{Centre, Part, Person};
 use countersign_portal::core::{ControlCall, Outage};
 use countersign_portal::{Answer, Deed};
 use nix::sys::signal::{Signal, kill};

@@ -1,23 +1,18 @@
 //! Tests of `countersign keys`: it shows and changes both sides, and performs each half of a
 //! revocation even if the other side is unavailable.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/desk.rs"]
-mod desk;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::LazyLock;
 
+use crate::support::desk::{Desk, JWKS, Said, key, kid, now, refused};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{KeyId, ProviderId, Username};
 use countersign_keys::keyring::{KeyRecord, Protocol};
 use countersign_keys::pins::Pins;
 use countersign_keys::time::Timestamp;
-use desk::{Desk, JWKS, Said, key, kid, now, refused};
 use serde_json::{Value, json};
 
 const ALICE: &str = "alice#1234";

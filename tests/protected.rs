@@ -2,21 +2,15 @@
 //! (P2, P3, V65).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
-#[path = "support/stream.rs"]
-mod stream;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use centre::{Centre, PROVIDER, Person};
+use crate::support::centre::{Centre, PROVIDER, Person};
+use crate::support::stream::{granted, open};
 use countersign_portal::Deed;
 use countersign_portal::core::Brings;
-use stream::{granted, open};
 use tokio_tungstenite::tungstenite::Message;
 
 const POLICIES: [&str; 4] = ["RENAME", "REJECT", "REPLACE", "MERGE_RENAME"];

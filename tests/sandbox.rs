@@ -3,10 +3,6 @@
 //! The gateway of a debug build performs the deeds of a file in the state directory, inside the
 //! sandbox, and records the outcomes. Every test has its contrast: a deed that is refused in one
 //! succeeds in another. Each runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +14,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use centre::{Centre, Part};
+use crate::support::centre::{Centre, Part};
 use countersign_portal::Endpoint;
 use nix::libc;
 use nix::unistd::{User, chown};

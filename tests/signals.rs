@@ -2,15 +2,11 @@
 //! nothing.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use centre::{Centre, PROVIDER, Part, Person, said};
+use crate::support::centre::{Centre, PROVIDER, Part, Person, said};
 use countersign_portal::{Deed, Endpoint, Request, TestCertificate};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{User, chown};

@@ -2,23 +2,17 @@
 //! message, and the end of a socket.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
-#[path = "support/stream.rs"]
-mod stream;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use centre::{Centre, PROVIDER, Part, Person, said};
+use crate::support::centre::{Centre, PROVIDER, Part, Person, said};
+use crate::support::stream::{self, Browser};
 use countersign_portal::core::{Brings, username_header};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Deed, Intent, now};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
-use stream::Browser;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 

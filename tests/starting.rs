@@ -2,17 +2,13 @@
 //! None gets its descriptors, traces it or speaks for it.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use centre::{Centre, Part, Person, said};
+use crate::support::centre::{Centre, Part, Person, said};
 use nix::sys::signal::{Signal, kill};
 
 /// Starts of the instance under attack. While it could be traced from `execve` to

@@ -2,15 +2,11 @@
 //! command returns it to service with every revocation in force (V74, docs/operators.md).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::path::Path;
 
-use centre::{Centre, Part, Person, said};
+use crate::support::centre::{Centre, Part, Person, said};
 use countersign_portal::Deed;
 use serde_json::Value;
 

@@ -2,24 +2,18 @@
 //! account, and end with the key.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
-#[path = "support/stream.rs"]
-mod stream;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use centre::{Accounts, Centre, PROVIDER, Part, Person, said};
+use crate::support::centre::{Accounts, Centre, PROVIDER, Part, Person, said};
+use crate::support::stream::{Terminal, granted, message, open, rpc, text_of};
 use countersign_portal::session::{self, OPEN};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Deed, Intent, now};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
-use stream::{Terminal, granted, message, open, rpc, text_of};
 use tokio_tungstenite::tungstenite::Message;
 
 fn is_alive(pid: &str) -> bool {

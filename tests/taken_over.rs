@@ -3,16 +3,12 @@
 //! V57).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use centre::{Centre, PROVIDER, Person, said};
+use crate::support::centre::{Centre, PROVIDER, Person, said};
 use countersign_portal::core::{Flavour, username_header};
 use countersign_portal::malicious::intents;
 use countersign_portal::{Algorithm, BrowserKey, Deed, Intent, now};

@@ -2,15 +2,11 @@
 //! stops it, and it ends with its instance.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use centre::{Centre, Part, Person};
+use crate::support::centre::{self, Centre, Part, Person};
 use countersign_portal::core::ShownTask;
 use countersign_portal::{Deed, Intent};
 

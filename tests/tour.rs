@@ -4,27 +4,19 @@
 //! to it, then restarts it in systemd's place.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
-#[path = "support/stream.rs"]
-mod stream;
-#[path = "support/transfer.rs"]
-mod transfer;
 
 use std::fs;
 use std::time::Duration;
 
-use centre::{Centre, Offered, PROVIDER, Part, Person, said};
+use crate::support::centre::{Centre, Offered, PROVIDER, Part, Person, said};
+use crate::support::stream::{Terminal, message, rpc};
+use crate::support::transfer::{download, send, token};
 use countersign_portal::core::ControlCall;
 use countersign_portal::session::{CONTINUE, OPEN, Piece};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Algorithm, Deed, Intent};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
-use stream::{Terminal, message, rpc};
-use transfer::{download, send, token};
 
 const ALICE: &str = "alice#1234";
 /// The user of Bob's account has a name that is not ASCII.

@@ -2,22 +2,16 @@
 //! redeem a token, and failures leave the existing files.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
-#[path = "support/transfer.rs"]
-mod transfer;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use centre::{Accounts, Centre, PROVIDER, Part, Person};
+use crate::support::centre::{self, Accounts, Centre, PROVIDER, Part, Person};
+use crate::support::transfer::{chunk, download, get, proof, send, send_as, target, token, upload, verdict};
 use countersign_portal::Deed;
 use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
 use tokio::sync::watch;
-use transfer::{chunk, download, get, proof, send, send_as, target, token, upload, verdict};
 
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 7 + at / 251) as u8).collect()

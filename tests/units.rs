@@ -2,14 +2,6 @@
 //! docs/operators.md says.
 //!
 //! Each test runs alone on its own machine, `tests/support/booted.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
-#[path = "support/machine.rs"]
-mod machine;
-#[path = "support/stream.rs"]
-mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,13 +9,13 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use centre::{Centre, Offered, PROVIDER, Person, said};
+use crate::support::centre::{self, Centre, Offered, PROVIDER, Person, said};
+use crate::support::machine::{self, GATEWAY, SERVER, journal, main_pid, property, shell};
+use crate::support::stream::{granted, open};
 use countersign_portal::{Algorithm, Deed};
-use machine::{GATEWAY, SERVER, journal, main_pid, property, shell};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
 use serde_json::json;
-use stream::{granted, open};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Real work in a user's account: gateway, server, sudo, instance.

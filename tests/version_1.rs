@@ -2,14 +2,10 @@
 //! only where the site enables them, for the least harmful calls (protocol, section 5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-#[path = "support/centre.rs"]
-mod centre;
 
 use std::fs;
 
-use centre::{Centre, Person, said};
+use crate::support::centre::{Centre, Person, said};
 use countersign_portal::signer::intent_version_1;
 use countersign_portal::{Algorithm, BrowserKey, Deed, Draft, now};
 use serde_json::json;

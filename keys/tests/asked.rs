@@ -1,19 +1,8 @@
 //! Rules that raise an item to danger, with the cases of `vectors/asked.json`. The signer's modules
 //! are tested with the same file (tests/web/asked.test.mjs). The cases were written from the
 //! protocol's text.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    missing_docs
-)]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/judging.rs"]
-mod judging;
-
+use crate::support::judging::{AUDIENCE, NOW, Site, USER};
 use countersign_keys::bind::Items;
 use countersign_keys::call::{
     CallTable, Class, Condition, Items as ItemsAt, Row, RowSpec, is_hidden, is_startup, needs_asking,
@@ -26,7 +15,6 @@ use countersign_keys::policy::{PolicyRejection, StepUpNeed};
 use countersign_keys::verify::{Class as Told, Rejection};
 use countersign_portal::core::Deed;
 use countersign_portal::signer::{Intent, Projection, intent_version_1};
-use judging::{AUDIENCE, NOW, Site, USER};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

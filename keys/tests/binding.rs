@@ -1,13 +1,9 @@
 //! The values that a row takes from a request, and those that a permit reports of it. An instance
 //! acts on these values only.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
-
-#[path = "support/judging.rs"]
-#[allow(dead_code)]
-mod judging;
 
 use std::sync::Arc;
 
+use crate::support::judging::{AUDIENCE, NOW, Site, USER};
 use countersign_keys::bind::{BindRejection, Items};
 use countersign_keys::call::{CallTable, Row};
 use countersign_keys::identity::ProviderId;
@@ -17,7 +13,6 @@ use countersign_keys::jws::sha256;
 use countersign_keys::keyring::Algorithm;
 use countersign_keys::verify::Rejection;
 use countersign_portal::signer::{Intent, Projection};
-use judging::{AUDIENCE, NOW, Site, USER};
 use serde_json::{Value, json};
 
 fn table() -> CallTable {

@@ -1,13 +1,5 @@
 //! This crate accepts what the browser's modules (web/js) sign, with a sample from
 //! tests/web/sample.mjs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    missing_docs
-)]
 
 use std::sync::Arc;
 

@@ -3,14 +3,11 @@
 //! The test portal signs; it shares no code with this crate. Nearly every case has a *correct*
 //! signature by the user's own key, so that only the tested rule can refuse it. The same request
 //! without the alteration passes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-#[path = "support/judging.rs"]
-mod judging;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::support::judging::{self, AUDIENCE, NOW, Site, USER, portal_algorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::call::{Destination, Sender};
@@ -23,7 +20,6 @@ use countersign_portal::core::Deed;
 use countersign_portal::malicious::{Altered, intents, offers, tokens};
 use countersign_portal::signer::{self, BrowserKey, Intent, Projection};
 use countersign_portal::{CoreKeys, jws};
-use judging::{AUDIENCE, NOW, Site, USER, portal_algorithm};
 use serde_json::{Value, json};
 
 fn deed() -> Deed {

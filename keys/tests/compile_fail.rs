@@ -3,7 +3,6 @@
 //!
 //! Runs the compiler directly with the crate as it was just built, because a harness that builds it
 //! again takes minutes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test asks the compiler")]
 
 use std::path::{Path, PathBuf};

@@ -2,11 +2,10 @@
 //! connection of the same account (V69).
 
 #![cfg(feature = "store")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
-#[path = "support/registry.rs"]
-mod registry;
-
+use crate::support::registry::{
+    ALICE_UID, BOB_UID, Fixture, NOW, connection, fixture, hash, offer, record, rejected, ticket, user,
+};
 use countersign_keys::enrolment::TICKET_LIFETIME_S;
 use countersign_keys::identity::KeyId;
 use countersign_keys::keyring::{KeyState, Protocol};
@@ -15,7 +14,6 @@ use countersign_keys::store::registry::{Ended, Naming, NewConnection, Registry, 
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::tickets::TicketRejection;
 use countersign_keys::store::{Store as _, Table, Verdict};
-use registry::{ALICE_UID, BOB_UID, Fixture, NOW, connection, fixture, hash, offer, record, rejected, ticket, user};
 
 /// A connection that BOB_UID begins here under alice's name, with a key offered.
 fn begun_by_bob_as_alice(fixture: &Fixture, n: u8) -> Offer {

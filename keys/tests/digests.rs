@@ -1,14 +1,6 @@
 //! Digests of generated parameters for every row of the table of calls. This crate's digest of a
 //! provider's request must equal that of PyPI's `rfc8785` for the user's parameters, and that of
 //! the browser's modules (tests/web/digests.test.mjs reads the same file).
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    missing_docs
-)]
 
 use std::collections::HashMap;
 

@@ -1,13 +1,9 @@
 //! Checklist for the direct channel. Each case has one alteration and a correct
 //! signature by the user's own key, so that only the tested rule can refuse it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-#[path = "support/judging.rs"]
-#[allow(dead_code)]
-mod judging;
 
 use std::sync::Arc;
 
+use crate::support::judging::{self, AUDIENCE, NOW, Site, USER};
 use countersign_keys::call::{Destination, Method, Route, Sender};
 use countersign_keys::identity::Username;
 use countersign_keys::intent::{IntentRejection, PresentedIntent, Version1};
@@ -17,7 +13,6 @@ use countersign_keys::verify::Class;
 use countersign_portal::core::{Deed, username_header};
 use countersign_portal::malicious::{Altered, intents};
 use countersign_portal::signer::{self, BrowserKey, Intent, Projection};
-use judging::{AUDIENCE, NOW, Site, USER};
 
 const CALL: &str = "keys.list";
 

@@ -1,13 +1,9 @@
 //! The last accepted and the first refused value, where the checklist alters by more; and a
 //! remembered token.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
-
-#[path = "support/judging.rs"]
-#[allow(dead_code)]
-mod judging;
 
 use std::sync::Arc;
 
+use crate::support::judging::{self, AUDIENCE, NOW, Site, USER};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use countersign_keys::core_token::{CoreKey, CoreTokenRejection, CoreTokens};
@@ -18,7 +14,6 @@ use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord};
 use countersign_keys::request::{DEPOSIT_MAX, Presented};
 use countersign_portal::core::{core2_claims, token_header};
 use countersign_portal::signer::{self, Intent};
-use judging::{AUDIENCE, NOW, Site, USER};
 use serde_json::{Value, json};
 
 #[test]

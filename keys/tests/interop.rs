@@ -1,15 +1,7 @@
 //! Interoperability: this crate verifies what other signers and canonicalisers from npm and PyPI
 //! make of the protocol's text, digest for digest. The programs are in `tests/interop/`. Each reads
 //! one job, answers it as a whole, and uses its own keys.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    clippy::disallowed_types,
-    missing_docs
-)]
+#![allow(clippy::disallowed_types)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Limits of strength and form for verification keys, and the members of a JWK.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::iter::repeat_n;
 

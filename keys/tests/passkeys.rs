@@ -1,7 +1,6 @@
 //! Rules for passkeys in a store: number, owner, counters, and their end with the connection.
 
 #![cfg(feature = "store")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::jws::Algorithm;

@@ -1,6 +1,5 @@
 //! Proofs of possession for a new key: every member counts, and nothing else passes for a proof.
 //! Over HTTP: `tests/enrolment.rs`.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use countersign_keys::enrolment::{Challenge, EnrolmentRejection, PROOF_MAX, Renewal, TICKET_LIFETIME_S, Ticket};
 use countersign_keys::identity::{KeyId, Origin, Username};

@@ -1,23 +1,12 @@
 //! Any change to an accepted request is refused: of bits, members or items. One of several copies
 //! passes.
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::wildcard_enum_match_arm)]
 
-#[path = "support/judging.rs"]
-#[allow(dead_code)]
-mod judging;
-
+use crate::support::judging::{AUDIENCE, NOW, Site, USER};
 use countersign_keys::json::{DEPTH_MAX, Json};
 use countersign_keys::keyring::Algorithm;
 use countersign_portal::core::{Deed, Flavour};
 use countersign_portal::signer::Intent;
-use judging::{AUDIENCE, NOW, Site, USER};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 

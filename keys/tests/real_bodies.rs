@@ -1,7 +1,6 @@
 //! The table of calls against the real Core. For every call: the user's request to UCloud, the
 //! request that the Go Core sent to the provider, and the digest of both.
 //! `tests/web/real_bodies.test.mjs` reads the user's side of the same file.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,5 @@
 //! The request that `examples/replay.rs` is run with is permitted once, and each stage refuses it
 //! after a change to what that stage checks.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 #[allow(dead_code, reason = "its main is for the command line")]
 #[path = "../examples/replay.rs"]

@@ -1,13 +1,9 @@
 //! One-time tokens and the user's proof. Each case has one alteration, so that only the tested rule
 //! can refuse it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-#[path = "support/judging.rs"]
-#[allow(dead_code)]
-mod judging;
 
 use std::sync::Arc;
 
+use crate::support::judging::{AUDIENCE, NOW, Site, USER, at};
 use countersign_keys::call::SessionEndpoint;
 use countersign_keys::call::names::{SESSION_CONTINUE, SESSION_OPEN};
 use countersign_keys::identity::{CallName, Origin, Username};
@@ -18,7 +14,6 @@ use countersign_keys::session::{
 };
 use countersign_keys::verify::{Class, Rejection};
 use countersign_portal::signer::{self, BrowserKey, Intent, Projection};
-use judging::{AUDIENCE, NOW, Site, USER, at};
 use serde_json::{Value, json};
 
 const ITEM: [u8; 32] = [7; 32];

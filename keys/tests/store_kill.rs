@@ -5,7 +5,6 @@
 //! kills the child, opens the store again and compares.
 
 #![cfg(feature = "store")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "it kills a process of its own")]
 #![allow(clippy::print_stderr, reason = "how the child reports")]
 
@@ -61,7 +60,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     let mut acknowledged = None;
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "store_kill::child_that_writes_until_it_is_killed", "--nocapture"])
             .env(CHILD, &path)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,25 +1,21 @@
 //! Measures a store with 100,000 enrolled users: time to open it with its seal, memory, and time to
 //! find a key.
 //!
-//! Not run by default: `cargo test --release -p countersign-keys --test store_large -- --ignored
-//! --nocapture`.
+//! Not run by default: `cargo test --release -p countersign-keys --test keys store_large --
+//! --ignored --nocapture`.
 
 #![cfg(feature = "store")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::print_stdout, reason = "a measurement is printed")]
-
-#[path = "support/enrolled.rs"]
-mod enrolled;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::enrolled::{enrol, kid, name};
 use countersign_keys::store::registry::Registry;
 use countersign_keys::store::sealed_store::SealedStore;
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::{Store as _, Transaction, Verdict};
-use enrolled::{enrol, kid, name};
 
 const USERS: u32 = 100_000;
 

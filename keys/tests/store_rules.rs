@@ -1,11 +1,10 @@
 //! Tickets, connections and keys in a store: every allowed step, and every refusal.
 
 #![cfg(feature = "store")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
-#[path = "support/registry.rs"]
-mod registry;
-
+use crate::support::registry::{
+    ALICE_UID, BOB_UID, DAY_S, NOW, connection, fixture, hash, offer, record, rejected, ticket, user,
+};
 use countersign_keys::enrolment::TICKET_LIFETIME_S;
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol};
@@ -13,7 +12,6 @@ use countersign_keys::store::drives::{CoreDriveId, DRIVES_MAX, DriveRejection};
 use countersign_keys::store::records::{Begun, Death, Tell, TicketState};
 use countersign_keys::store::registry::{Authority, KEYS_MAX, NewConnection, RegistryRejection, Sharing};
 use countersign_keys::store::tickets::TicketRejection;
-use registry::{ALICE_UID, BOB_UID, DAY_S, NOW, connection, fixture, hash, offer, record, rejected, ticket, user};
 
 #[test]
 fn a_ticket_goes_from_open_over_offered_to_approved() {

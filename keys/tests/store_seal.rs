@@ -4,7 +4,6 @@
 //! The tests damage sled's own files, as a disk would. The product opens what is left.
 
 #![cfg(feature = "store")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -12,15 +11,13 @@
 )]
 #![allow(clippy::print_stderr, reason = "how the child reports")]
 
-#[path = "support/enrolled.rs"]
-mod enrolled_users;
-
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::enrolled::{enrol, kid, name};
 use countersign_keys::keyring::KeyState;
 use countersign_keys::store::passkeys::{Passkey, PasskeyState};
 use countersign_keys::store::registry::{Authority, Registry};
@@ -29,7 +26,6 @@ use countersign_keys::store::sealed_store::{Accepted, KeysAccepted, SealedStore,
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::{Store as _, StoreFailure, Table, Verdict};
 use countersign_keys::time::Timestamp;
-use enrolled_users::{enrol, kid, name};
 
 /// Tells the child that it is the child, and the path of its state.
 const CHILD: &str = "COUNTERSIGN_STORE_SEAL_DIRECTORY";
@@ -419,7 +415,7 @@ fn v74_r06_an_honest_kill_never_keeps_the_store_from_opening() {
     let mut acknowledged = None;
     for round in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_changes_a_sealed_store_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "store_seal::child_that_changes_a_sealed_store_until_it_is_killed", "--nocapture"])
             .env(CHILD, state)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

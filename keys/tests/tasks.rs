@@ -1,5 +1,4 @@
 //! Tasks that Core knows of are kept until Core was told of their end.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use countersign_keys::identity::Username;
 use countersign_keys::store::registry::Registry;

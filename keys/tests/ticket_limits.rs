@@ -1,7 +1,6 @@
 //! Limits of tickets: a sender of too many loses their own, and affects no other sender.
 
 #![cfg(feature = "store")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use countersign_keys::enrolment::{TICKET_LIFETIME_S, Ticket as Secret, TicketHash};
 use countersign_keys::identity::{Uid, Username};

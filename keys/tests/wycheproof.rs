@@ -2,15 +2,7 @@
 //! signature check. This profile is narrower than the standard, so a valid case may be refused
 //! here; an invalid case never passes. For the four accepted algorithms the results must agree. The
 //! tallies are asserted, so that no case is skipped silently.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    clippy::disallowed_methods,
-    missing_docs
-)]
+#![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,6 +1,5 @@
 //! Core's control endpoints admit the provider's own token and nothing else, and fail when they are
 //! told to.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::sync::Arc;
 use std::time::Duration;

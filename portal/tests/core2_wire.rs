@@ -1,6 +1,5 @@
 //! The stand-in sends what the real Core sends: method, path, every header and the body's bytes are
 //! compared with requests captured from Core's own client (`fixtures/core2-requests.txt`).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! Core's notifications as a provider hears them, byte by byte, and which of them it never hears.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

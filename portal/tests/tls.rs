@@ -1,5 +1,4 @@
 //! Toward a provider with TLS, the stand-in believes in one authority and one name.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,5 +1,4 @@
 //! Tokens have the claims that UCloud's have, and signatures are what the algorithm's name says.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::collections::BTreeSet;
 

@@ -7,25 +7,25 @@
 //! token, for a user, unsigned. None of it may be forwarded by anybody.
 
 /// What an attack is made of.
-pub struct Bait {
+pub(crate) struct Bait {
     /// Of the provider, as clients name it.
-    pub host: String,
+    pub(crate) host: String,
     /// Core's token: whoever has taken Core over has it.
-    pub token: String,
+    pub(crate) token: String,
     /// `Ucloud-Username`'s value.
-    pub username: String,
+    pub(crate) username: String,
     /// The body of a request that makes a folder.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 /// One attack.
-pub struct Attack {
+pub(crate) struct Attack {
     /// As tests print it.
-    pub name: String,
+    pub(crate) name: String,
     /// What is sent.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// How many requests a front that falls for it takes it for.
-    pub seen: usize,
+    pub(crate) seen: usize,
 }
 
 /// `Transfer-Encoding` as some readers understand it and some do not. `\r\n` is added at the end.
@@ -101,7 +101,7 @@ impl Bait {
     }
 
     /// The request inside: whole, and unsigned.
-    pub fn inner(&self) -> String {
+    pub(crate) fn inner(&self) -> String {
         let head = self.head("POST /ucloud/hpc/files/folder HTTP/1.1");
         format!("{head}Content-Length: {}\r\n\r\n{}", self.body.len(), self.body)
     }
@@ -126,7 +126,7 @@ impl Bait {
 }
 
 /// Every attack, made of that bait.
-pub fn all(bait: &Bait) -> Vec<Attack> {
+pub(crate) fn all(bait: &Bait) -> Vec<Attack> {
     let mut all = Vec::new();
     for (whose, outer) in bait.outers() {
         let mut add = |seen: usize, name: String, text: String| {

@@ -9,10 +9,10 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::centre::Part;
-use crate::honest::Honest;
-use crate::proxy::{self, Front};
-use crate::script::Script;
+use super::honest::Honest;
+use super::proxy::{self, Front};
+use super::script::Script;
+use crate::support::centre::Part;
 
 /// Connections in these tests: half of them are one address's.
 const CONNECTIONS_MAX: usize = 512;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use countersign_portal::core::{Flavour, username_header};
 use countersign_portal::{Core, Deed, Intent, now};
 
-use crate::centre::{Centre, PROVIDER, Person};
+use crate::support::centre::{Centre, PROVIDER, Person};
 
 /// How long an answer may take. A machine with other work must not make a test fail.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FOLDERS: usize = 32;
 
 /// The centre, and the user.
-pub struct Honest {
-    pub centre: Centre,
-    pub alice: Person,
+pub(crate) struct Honest {
+    pub(crate) centre: Centre,
+    pub(crate) alice: Person,
     core: Core,
     /// Requests that were answered as they should.
     served: AtomicUsize,
@@ -30,7 +30,7 @@ pub struct Honest {
 
 impl Honest {
     /// Connects the user and makes the folders.
-    pub async fn at(centre: Centre) -> Self {
+    pub(crate) async fn at(centre: Centre) -> Self {
         let alice = centre.connect("alice").await;
         let mkdir: Vec<String> =
             (0..FOLDERS).map(|number| format!("mkdir h-{number}; touch h-{number}/{}", marker(number))).collect();
@@ -47,17 +47,17 @@ impl Honest {
 
     /// One signed request by way of UCloud, which must be answered, and with its own answer. How
     /// long that took.
-    pub async fn asks(&self, meanwhile: &str) -> Duration {
+    pub(crate) async fn asks(&self, meanwhile: &str) -> Duration {
         self.asks_by(&self.core, meanwhile).await
     }
 
     /// The same on a new connection.
-    pub async fn asks_anew(&self, meanwhile: &str) -> Duration {
+    pub(crate) async fn asks_anew(&self, meanwhile: &str) -> Duration {
         self.asks_by(&core(&self.centre), meanwhile).await
     }
 
     /// Asks and asks until that has come about.
-    pub async fn asks_until<T>(&self, what: &str, comes: impl Future<Output = T>) -> T {
+    pub(crate) async fn asks_until<T>(&self, what: &str, comes: impl Future<Output = T>) -> T {
         let mut comes = std::pin::pin!(comes);
         loop {
             let mut ask = std::pin::pin!(self.asks_anew(what));
@@ -89,7 +89,7 @@ impl Honest {
 
     /// The same request as bytes, after which the connection is to be closed; and what only its
     /// answer contains.
-    pub fn bytes(&self) -> (String, String) {
+    pub(crate) fn bytes(&self) -> (String, String) {
         let number = self.next();
         let deed = Deed::browse(&format!("/home/h-{number}"));
         let body = deed.body(&self.alice.username, PROVIDER, Flavour::Core2).unwrap();
@@ -108,28 +108,28 @@ impl Honest {
     }
 
     /// A request of [`Honest::bytes`] was answered.
-    pub fn was_served(&self) {
+    pub(crate) fn was_served(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Requests that were answered as they should.
-    pub fn served(&self) -> usize {
+    pub(crate) fn served(&self) -> usize {
         self.served.load(Ordering::Relaxed)
     }
 
     /// The provider's host, with its port.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.centre.origin().split_once("://").unwrap().1.to_owned()
     }
 
     /// How many requests the user's instance has judged.
-    pub fn heard(&self) -> usize {
+    pub(crate) fn heard(&self) -> usize {
         let log = fs::read_to_string(self.centre.state.join("log/instance-1101.log")).unwrap();
         log.lines().filter(|line| line.contains(r#""process":"user""#)).count()
     }
 
     /// How many of the user's requests the gateway has let through.
-    pub fn forwarded(&self) -> usize {
+    pub(crate) fn forwarded(&self) -> usize {
         let is_one = |decision: &serde_json::Value| {
             decision["decision"] == "forward"
                 && decision["call"].as_str().is_some_and(|call| call.starts_with("files."))

@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::honest::Honest;
-use crate::proxy::{self, Front};
+use super::honest::Honest;
+use super::proxy::{self, Front};
 
 /// Tests of h2spec that fail, and why that is as it should be.
 const EXPLAINED: [(&str, &str); 4] = [

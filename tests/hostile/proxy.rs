@@ -11,7 +11,7 @@ use std::{fs, io};
 
 use countersign_portal::{Endpoint, TestCertificate};
 
-use crate::centre::{Centre, free_address, write_file};
+use crate::support::centre::{Centre, free_address, write_file};
 
 const NGINX: &str = include_str!("../../deploy/nginx/countersign.conf");
 const HAPROXY: &str = include_str!("../../deploy/haproxy/countersign.cfg");
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What stands before the gateway.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Front {
+pub(crate) enum Front {
     /// Nothing, and no TLS.
     Nothing,
     /// Nothing: the gateway ends TLS.
@@ -36,7 +36,7 @@ pub enum Front {
 
 /// A proxy, which ends with this.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     _directory: tempfile::TempDir,
 }
@@ -49,7 +49,7 @@ impl Drop for Proxy {
 }
 
 /// A centre behind that front, and the front itself. `gateway` is TOML for the gateway's table.
-pub async fn open(front: Front, gateway: &str) -> (Centre, Option<Proxy>) {
+pub(crate) async fn open(front: Front, gateway: &str) -> (Centre, Option<Proxy>) {
     let certificate = TestCertificate::make("localhost").unwrap();
     let is_ours = matches!(front, Front::Tls | Front::HaproxyTcp);
     let tls = if is_ours { "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }\n" } else { "" };
@@ -77,7 +77,7 @@ pub async fn open(front: Front, gateway: &str) -> (Centre, Option<Proxy>) {
 }
 
 /// The local ports of the connections that there are to this address.
-pub fn connections_to(address: SocketAddr) -> BTreeSet<String> {
+pub(crate) fn connections_to(address: SocketAddr) -> BTreeSet<String> {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let port = format!(":{:04X}", address.port());
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());

@@ -12,14 +12,14 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One of them. It ends with this.
-pub struct Script {
+pub(crate) struct Script {
     _child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
 }
 
 /// A program that `tests/hostile/install` has installed.
-pub fn installed(name: &str) -> std::path::PathBuf {
+pub(crate) fn installed(name: &str) -> std::path::PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/hostile-venv/bin").join(name);
     assert!(path.exists(), "{} is not there: run tests/hostile/install", path.display());
     path
@@ -29,7 +29,7 @@ impl Script {
     /// Starts the script of that name. An attacker has machines of their own: what it computes here
     /// must not take the processor from those whose times are judged, so that it has the lowest
     /// priority.
-    pub fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile").join(name);
         let mut command = Command::new("nice");
         command
@@ -46,12 +46,12 @@ impl Script {
     }
 
     /// Tells it that.
-    pub async fn say(&mut self, value: &Value) {
+    pub(crate) async fn say(&mut self, value: &Value) {
         self.input.write_all(format!("{value}\n").as_bytes()).await.unwrap();
     }
 
     /// What it says next.
-    pub async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         let line = tokio::time::timeout(PATIENCE, self.output.next_line()).await;
         let line = line.expect("the attacker says nothing").unwrap().expect("the attacker has ended");
         serde_json::from_str(&line).unwrap_or_else(|why| panic!("{why}: {line}"))

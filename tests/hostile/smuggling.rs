@@ -9,11 +9,11 @@ use countersign_portal::core::{Flavour, username_header};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::centre::PROVIDER;
-use crate::corpus::{self, Bait};
-use crate::honest::Honest;
-use crate::proxy::{self, Front};
-use crate::script::Script;
+use super::corpus::{self, Bait};
+use super::honest::Honest;
+use super::proxy::{self, Front};
+use super::script::Script;
+use crate::support::centre::PROVIDER;
 
 /// How long an attack may be without any answer before the next one follows. Some never get one: a
 /// proxy waits for the rest.

@@ -7,9 +7,9 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::honest::Honest;
-use crate::proxy::{self, Front};
-use crate::script;
+use super::honest::Honest;
+use super::proxy::{self, Front};
+use super::script;
 
 /// Findings of testssl.sh that are as they should be, and why.
 const EXPLAINED_TESTSSL: [(&str, &str); 2] = [

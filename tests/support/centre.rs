@@ -6,9 +6,6 @@
 //! temporary directory. No step waits for a guessed time: [`Centre::until`] polls, and its panic
 //! says what did not happen.
 
-// Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
-
 use std::fs;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -30,7 +27,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 /// The provider's id.
-pub const PROVIDER: &str = "hpc";
+pub(crate) const PROVIDER: &str = "hpc";
 /// The longest that a test waits for an event before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The pause between two polls.
@@ -44,7 +41,7 @@ const USERS: [(&str, &str); 2] = [("alice", "alice#1234"), ("bob", "bob#5678")];
 
 /// The accounts that the processes run in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Accounts {
+pub(crate) enum Accounts {
     /// One for each user and service, made by `installation.sh`.
     Own,
     /// The account that runs the test, for all of them.
@@ -53,7 +50,7 @@ pub enum Accounts {
 
 /// A process of the product.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Part {
+pub(crate) enum Part {
     /// IM/Server.
     Server,
     /// The L7 ingress.
@@ -64,49 +61,49 @@ pub enum Part {
 
 /// A user with a local account and a key in their browser.
 #[derive(Debug)]
-pub struct Person {
+pub(crate) struct Person {
     /// Username at UCloud.
-    pub username: String,
+    pub(crate) username: String,
     /// Name of the local account.
-    pub account: &'static str,
+    pub(crate) account: &'static str,
     /// Home directory.
-    pub home: PathBuf,
+    pub(crate) home: PathBuf,
     /// The key that the browser signs with.
-    pub key: BrowserKey,
+    pub(crate) key: BrowserKey,
 }
 
 /// A connection that waits for approval at the centre.
 #[derive(Debug)]
-pub struct Offered {
+pub(crate) struct Offered {
     /// The page in the browser.
-    pub page: ConnectionPage,
+    pub(crate) page: ConnectionPage,
     /// The key that the browser made.
-    pub key: BrowserKey,
+    pub(crate) key: BrowserKey,
     /// The code to approve.
-    pub code: String,
+    pub(crate) code: String,
 }
 
 /// The centre. Its processes end when it is dropped.
 #[derive(Debug)]
-pub struct Centre {
+pub(crate) struct Centre {
     /// The accounts that its processes run in.
-    pub accounts: Accounts,
+    pub(crate) accounts: Accounts,
     /// UCloud as a client of this provider.
-    pub core: Core,
+    pub(crate) core: Core,
     /// UCloud's endpoints for providers.
-    pub control: Control,
+    pub(crate) control: Control,
     /// Core's keys.
-    pub keys: Arc<CoreKeys>,
+    pub(crate) keys: Arc<CoreKeys>,
     /// `config.toml`.
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// `state.directory`.
-    pub state: PathBuf,
+    pub(crate) state: PathBuf,
     /// `ipc.directory`.
-    pub ipc: PathBuf,
+    pub(crate) ipc: PathBuf,
     directory: tempfile::TempDir,
     program: PathBuf,
     /// Where the gateway listens. A proxy before it has another address.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Further keys of `[gateway]`.
     gateway: String,
     static_addresses: Vec<(&'static str, SocketAddr)>,
@@ -124,23 +121,23 @@ struct ServerSlot {
 
 impl Centre {
     /// Starts a server with the standard configuration and waits until the gateway serves.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::open_with("").await
     }
 
     /// [`Self::open`] with more TOML, which follows the keys of `[state]`.
-    pub async fn open_with(more: &str) -> Self {
+    pub(crate) async fn open_with(more: &str) -> Self {
         Self::furnish(more).await.opened().await
     }
 
     /// [`Self::open_with`], where the provider's origin has a host name, as passkeys need.
-    pub async fn open_with_a_name(more: &str) -> Self {
+    pub(crate) async fn open_with_a_name(more: &str) -> Self {
         Self::furnish_at(|address| Endpoint::plain_at(address, "localhost"), "", more).await.opened().await
     }
 
     /// [`Self::open`], where the test starts and kills the instances. The server would stop
     /// restarting an instance that ends early several times.
-    pub async fn open_with_static_instances() -> Self {
+    pub(crate) async fn open_with_static_instances() -> Self {
         let mut centre = Self::furnish("").await;
         centre.static_addresses = USERS.iter().map(|(account, _)| (*account, free_address())).collect();
         fs::write(&centre.config, centre.config_text("")).unwrap();
@@ -148,14 +145,14 @@ impl Centre {
     }
 
     /// [`Self::open`] with these keys of `[gateway]`. Calls `prepare` before the server starts.
-    pub async fn open_with_gateway(gateway: &str, prepare: impl FnOnce(&Self)) -> Self {
+    pub(crate) async fn open_with_gateway(gateway: &str, prepare: impl FnOnce(&Self)) -> Self {
         let centre = Self::furnish_at(Endpoint::plain, gateway, "").await;
         prepare(&centre);
         centre.opened().await
     }
 
     /// The same over TLS with HTTP/2, for a Core that drops intents, as the Go Core does.
-    pub async fn open_over_tls(more: &str) -> Self {
+    pub(crate) async fn open_over_tls(more: &str) -> Self {
         let certificate = TestCertificate::make("localhost").unwrap();
         let endpoint = |address| Endpoint::tls(address, "localhost", &certificate.authority_pem).unwrap();
         let tls = "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }";
@@ -170,7 +167,7 @@ impl Centre {
     }
 
     /// Starts the server and waits until the gateway serves.
-    pub async fn opened(self) -> Self {
+    pub(crate) async fn opened(self) -> Self {
         let centre = self;
         centre.supervise();
         centre.until("the gateway serves", async || centre.serves().await).await;
@@ -178,13 +175,13 @@ impl Centre {
     }
 
     /// Writes the configuration and starts nothing.
-    pub async fn furnish(more: &str) -> Self {
+    pub(crate) async fn furnish(more: &str) -> Self {
         Self::furnish_at(Endpoint::plain, "", more).await
     }
 
     /// [`Self::furnish`], where Core and browsers reach the gateway at that endpoint. `gateway` is
     /// TOML for its table.
-    pub async fn furnish_at(endpoint: impl Fn(SocketAddr) -> Endpoint, gateway: &str, more: &str) -> Self {
+    pub(crate) async fn furnish_at(endpoint: impl Fn(SocketAddr) -> Endpoint, gateway: &str, more: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("countersign-test-").tempdir().unwrap();
         // Service accounts have to reach their files in it.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -280,13 +277,13 @@ impl Centre {
 
     /// Connects a user with an ES256 key: Core begins, the browser offers the key, the user
     /// approves it, and the page probes.
-    pub async fn connect(&self, account: &'static str) -> Person {
+    pub(crate) async fn connect(&self, account: &'static str) -> Person {
         self.connect_with(account, Algorithm::Es256).await
     }
 
     /// [`Self::connect`] with a key of that algorithm. Also connects a connected user's second
     /// browser.
-    pub async fn connect_with(&self, account: &'static str, algorithm: Algorithm) -> Person {
+    pub(crate) async fn connect_with(&self, account: &'static str, algorithm: Algorithm) -> Person {
         let Offered { page, key, code } = self.offer(username_of(account), algorithm).await;
         let approved = self.run_as(account, &["connect", "approve", &code, "--yes"]).await;
         assert!(approved.status.success(), "connect approve: {}\n{}", said(&approved), self.last_words());
@@ -298,7 +295,7 @@ impl Centre {
     }
 
     /// Offers a new key of a browser, and does not approve it.
-    pub async fn offer(&self, username: &str, algorithm: Algorithm) -> Offered {
+    pub(crate) async fn offer(&self, username: &str, algorithm: Algorithm) -> Offered {
         let redirect = self.core.connect(username).await.unwrap();
         let page = ConnectionPage::open(&redirect, self.core.endpoint().clone()).unwrap();
         let mut key = BrowserKey::make(algorithm).unwrap();
@@ -309,12 +306,12 @@ impl Centre {
     }
 
     /// Core's request for a deed, with an intent that the person signs for it.
-    pub fn signed(&self, person: &Person, deed: &Deed) -> Request {
+    pub(crate) fn signed(&self, person: &Person, deed: &Deed) -> Request {
         self.request(person, deed, &self.intent(person, deed))
     }
 
     /// The intent that the person's browser signs for a deed at this moment.
-    pub fn intent(&self, person: &Person, deed: &Deed) -> Intent {
+    pub(crate) fn intent(&self, person: &Person, deed: &Deed) -> Intent {
         Intent::of(&self.origin(), &person.username, deed, now()).unwrap()
     }
 
@@ -324,14 +321,14 @@ impl Centre {
     }
 
     /// Performs a deed with the intent that a browser signs for it: see [`Centre::perform_signed`].
-    pub async fn perform(&self, person: &Person, deed: &Deed) -> Answer {
+    pub(crate) async fn perform(&self, person: &Person, deed: &Deed) -> Answer {
         self.perform_signed(person, deed, &self.intent(person, deed)).await
     }
 
     /// Signs an intent for a deed and has Core request it, with Core's repetitions while the
     /// instance starts. Where Core drops intents, deposits the intent first, and returns the answer
     /// to a refused deposit.
-    pub async fn perform_signed(&self, person: &Person, deed: &Deed, intent: &Intent) -> Answer {
+    pub(crate) async fn perform_signed(&self, person: &Person, deed: &Deed, intent: &Intent) -> Answer {
         let request = self.request(person, deed, intent);
         if let (IntentForwarding::Dropped, Some(intent)) = (self.core.forwarding(), &request.intent) {
             let deposited =
@@ -344,19 +341,19 @@ impl Centre {
     }
 
     /// Lists a folder.
-    pub async fn browse(&self, person: &Person, path: &str) -> Answer {
+    pub(crate) async fn browse(&self, person: &Person, path: &str) -> Answer {
         self.perform(person, &Deed::browse(path)).await
     }
 
     /// Whether Core's own calls are served.
-    pub async fn serves(&self) -> bool {
+    pub(crate) async fn serves(&self) -> bool {
         self.core.retrieve_manifest().await.is_ok_and(|answer| answer.is_ok())
     }
 
     // --- Programs --------------------------------------------------------------------------------
 
     /// Runs `countersign` in that account, with the environment of a login.
-    pub async fn run_as(&self, account: &str, arguments: &[&str]) -> Output {
+    pub(crate) async fn run_as(&self, account: &str, arguments: &[&str]) -> Output {
         let mut command = self.command_as(account, &self.program);
         command.args(arguments).arg("--config").arg(&self.config);
         if self.accounts == Accounts::Shared && account != "root" {
@@ -366,7 +363,7 @@ impl Centre {
     }
 
     /// Runs a shell script as that account.
-    pub async fn shell_as(&self, account: &str, script: &str) -> Output {
+    pub(crate) async fn shell_as(&self, account: &str, script: &str) -> Output {
         let mut command = self.command_as(account, Path::new("/bin/sh"));
         command.args(["-c", script]);
         finish(command).await
@@ -387,7 +384,7 @@ impl Centre {
     }
 
     /// Starts the server again whenever it ends, as systemd does.
-    pub fn supervise(&self) {
+    pub(crate) fn supervise(&self) {
         let log = fs::File::create(self.directory.path().join("server.log")).unwrap();
         let mut command = self.command_as("ucloud", &self.program);
         command.arg("server").arg("--config").arg(&self.config).env("RUST_LOG", "debug");
@@ -406,14 +403,14 @@ impl Centre {
     }
 
     /// Sends SIGKILL to every instance that the test has started.
-    pub async fn kill_static_instances(&self) {
+    pub(crate) async fn kill_static_instances(&self) {
         for mut child in self.instances.lock().await.drain(..) {
             child.kill().await.unwrap();
         }
     }
 
     /// Starts the person's instance with `instances.launch = "static"`, unless it runs.
-    pub async fn start_static_instance(&self, person: &Person) {
+    pub(crate) async fn start_static_instance(&self, person: &Person) {
         let Some((_, address)) = self.static_addresses.iter().find(|(account, _)| *account == person.account) else {
             return;
         };
@@ -431,12 +428,12 @@ impl Centre {
     // --- Observation -----------------------------------------------------------------------------
 
     /// The provider's origin.
-    pub fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         self.core.endpoint().origin()
     }
 
     /// An account's home directory.
-    pub fn home(&self, account: &str) -> PathBuf {
+    pub(crate) fn home(&self, account: &str) -> PathBuf {
         match self.accounts {
             Accounts::Own => User::from_name(account).unwrap().expect("such an account").dir,
             Accounts::Shared => self.directory.path().join("home").join(account),
@@ -444,7 +441,7 @@ impl Centre {
     }
 
     /// Writes a file into the person's home, owned by their account.
-    pub fn write(&self, person: &Person, name: &str, content: &[u8]) {
+    pub(crate) fn write(&self, person: &Person, name: &str, content: &[u8]) {
         let path = person.home.join(name);
         fs::write(&path, content).unwrap();
         if self.accounts == Accounts::Own {
@@ -454,7 +451,7 @@ impl Centre {
     }
 
     /// The process id of that part, if it runs.
-    pub fn pid(&self, part: Part) -> Option<Pid> {
+    pub(crate) fn pid(&self, part: Part) -> Option<Pid> {
         let server = self.server.pid.load(Ordering::SeqCst);
         let is_it = |process: &Process| match part {
             Part::Server => process.pid == server,
@@ -468,18 +465,18 @@ impl Centre {
     }
 
     /// How often the server has been started.
-    pub fn starts(&self) -> u32 {
+    pub(crate) fn starts(&self) -> u32 {
         self.server.starts.load(Ordering::SeqCst)
     }
 
     /// Sends SIGKILL to that process.
-    pub fn kill(&self, part: Part) {
+    pub(crate) fn kill(&self, part: Part) {
         let pid = self.pid(part).unwrap_or_else(|| panic!("{part:?} is not running:\n{}", self.last_words()));
         kill(pid, Signal::SIGKILL).unwrap();
     }
 
     /// The gateway's decisions in its audit log, oldest first.
-    pub fn decisions(&self) -> Vec<Value> {
+    pub(crate) fn decisions(&self) -> Vec<Value> {
         let files = fs::read_dir(self.state.join("audit/gateway/entries")).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
         files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
@@ -489,13 +486,13 @@ impl Centre {
     }
 
     /// The reason of a refusal in the audit log.
-    pub fn reason(&self, request_id: &str) -> Option<String> {
+    pub(crate) fn reason(&self, request_id: &str) -> Option<String> {
         let decision = self.decisions().into_iter().rfind(|decision| decision["requestId"] == request_id)?;
         decision["reason"].as_str().map(str::to_owned)
     }
 
     /// Polls until the condition holds. Panics after [`PATIENCE`], with the ends of the logs.
-    pub async fn until<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) -> Duration {
+    pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) -> Duration {
         let begun = Instant::now();
         while !is_so().await {
             assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\n{}", self.last_words());
@@ -505,7 +502,7 @@ impl Centre {
     }
 
     /// The last lines of every log of the server and the instances.
-    pub fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let logs = fs::read_dir(self.state.join("log")).into_iter().flatten().flatten().map(|entry| entry.path());
         let logs = logs.chain(fs::read_dir(self.directory.path()).unwrap().flatten().map(|entry| entry.path()));
         let mut words = String::new();
@@ -528,12 +525,12 @@ impl Drop for Centre {
 }
 
 /// A command's status and its output, for messages of failed assertions.
-pub fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}: {}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// The username at UCloud of a local account.
-pub fn username_of(account: &str) -> &'static str {
+pub(crate) fn username_of(account: &str) -> &'static str {
     USERS.iter().find(|(known, _)| *known == account).map_or("stranger#9999", |(_, username)| username)
 }
 
@@ -579,7 +576,7 @@ async fn finish(mut command: Command) -> Output {
 }
 
 /// A loop-back address with a port that is free now.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
@@ -589,7 +586,7 @@ fn make_directory(path: &Path, mode: u32) {
 }
 
 /// Writes a file with that mode, for that account.
-pub fn write_file(path: &Path, text: &str, mode: u32, owner: Option<&str>) {
+pub(crate) fn write_file(path: &Path, text: &str, mode: u32, owner: Option<&str>) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     if let Some(owner) = owner {

@@ -2,12 +2,6 @@
 //! answers as the test says and records its questions; it is the peer here, not the thing under
 //! test.
 
-// Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
-
-#[path = "program.rs"]
-mod program;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -17,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
+use crate::support::program;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countersign_keys::enrolment::{Code, TicketHash};
@@ -33,28 +28,28 @@ const CORE_KEY: &str = include_str!("core.pem");
 const SOMEBODY: u32 = 65_534;
 
 /// The example keys of RFC 7515 appendix A.3 and RFC 7517 appendix A.1.
-pub const JWKS: [&str; 2] = [
+pub(crate) const JWKS: [&str; 2] = [
     r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#,
     r#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#,
 ];
 
 /// A key id, by number.
-pub fn kid(number: u8) -> String {
+pub(crate) fn kid(number: u8) -> String {
     URL_SAFE_NO_PAD.encode([number; 16])
 }
 
 /// One of [`JWKS`], parsed.
-pub fn key(number: usize) -> VerificationKey {
+pub(crate) fn key(number: usize) -> VerificationKey {
     VerificationKey::from_jwk(JWKS[number].as_bytes(), Algorithm::Es256).unwrap()
 }
 
 /// Seconds since 1970.
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
 /// An offer of that key as an honest server describes it, with its code.
-pub fn offer(username: &str, ticket: u8, key_number: usize) -> (String, Value) {
+pub(crate) fn offer(username: &str, ticket: u8, key_number: usize) -> (String, Value) {
     let ticket_hash = URL_SAFE_NO_PAD.encode([ticket; 32]);
     let key = key(key_number);
     let hash = TicketHash::try_from(ticket_hash.clone()).unwrap();
@@ -69,15 +64,15 @@ pub fn offer(username: &str, ticket: u8, key_number: usize) -> (String, Value) {
 }
 
 /// The server's answer, by path and question.
-pub type Answers = Box<dyn FnMut(&str, &Value) -> (u16, Value) + Send>;
+pub(crate) type Answers = Box<dyn FnMut(&str, &Value) -> (u16, Value) + Send>;
 
 /// A refusal in the server's form.
-pub fn refused(status: u16, code: &str, why: &str) -> (u16, Value) {
+pub(crate) fn refused(status: u16, code: &str, why: &str) -> (u16, Value) {
     (status, json!({ "statusCode": status, "why": why, "errorCode": code }))
 }
 
 /// A home directory, a configuration and perhaps a server.
-pub struct Desk {
+pub(crate) struct Desk {
     directory: TempDir,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
     program: PathBuf,
@@ -85,7 +80,7 @@ pub struct Desk {
 
 impl Desk {
     /// Without a server at the socket.
-    pub fn without_server() -> Self {
+    pub(crate) fn without_server() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let program = program::reachable(directory.path());
         let desk = Self { directory, asked: Arc::default(), program };
@@ -107,12 +102,12 @@ impl Desk {
     }
 
     /// With a server that gives these answers.
-    pub fn with_server(answers: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static) -> Self {
+    pub(crate) fn with_server(answers: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static) -> Self {
         Self::with_server_that_looks(|_| {}, answers)
     }
 
     /// With a server that first inspects the asking process while it waits, and then answers.
-    pub fn with_server_that_looks(
+    pub(crate) fn with_server_that_looks(
         mut look: impl FnMut(i32) + Send + 'static,
         answers: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static,
     ) -> Self {
@@ -131,23 +126,23 @@ impl Desk {
         desk
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn chmod(&self, name: &str, mode: u32) {
+    pub(crate) fn chmod(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     /// Gives a file to the account that runs the commands.
-    pub fn give(&self, name: &str) {
+    pub(crate) fn give(&self, name: &str) {
         if nix::unistd::geteuid().is_root() {
             nix::unistd::chown(&self.path(name), Some(SOMEBODY.into()), Some(SOMEBODY.into())).unwrap();
         }
     }
 
     /// Writes a file of the person's, with the directories above it.
-    pub fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &str) {
         let mut made = PathBuf::new();
         for part in Path::new(name).parent().unwrap() {
             made.push(part);
@@ -164,7 +159,7 @@ impl Desk {
     }
 
     /// The uid that runs the commands.
-    pub fn uid(&self) -> u32 {
+    pub(crate) fn uid(&self) -> u32 {
         fs::metadata(self.path("home")).unwrap().uid()
     }
 
@@ -178,24 +173,24 @@ impl Desk {
     }
 
     /// Runs a command that touches no user's files.
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         Said::of(self.command(arguments).output().unwrap())
     }
 
     /// Runs a command for the person at the desk.
-    pub fn run_at_home(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run_at_home(&self, arguments: &[&str]) -> Said {
         Said::of(self.command(arguments).arg("--home").arg(self.path("home")).output().unwrap())
     }
 
     /// Starts a command for the person at the desk.
-    pub fn start_at_home(&self, arguments: &[&str]) -> std::process::Child {
+    pub(crate) fn start_at_home(&self, arguments: &[&str]) -> std::process::Child {
         let mut command = self.command(arguments);
         command.arg("--home").arg(self.path("home")).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
     /// Runs a command on a terminal with this input. All its output is in `out`.
-    pub fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Said {
+    pub(crate) fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Said {
         let command = self.command(arguments);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
@@ -210,17 +205,17 @@ impl Desk {
     }
 
     /// The content of the pins file.
-    pub fn pins(&self) -> String {
+    pub(crate) fn pins(&self) -> String {
         fs::read_to_string(self.path("home/.config/countersign/authorized_keys")).unwrap_or_default()
     }
 
     /// The paths that the server was asked at.
-    pub fn asked_at(&self) -> Vec<String> {
+    pub(crate) fn asked_at(&self) -> Vec<String> {
         self.asked.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
     }
 
     /// The last question to the server at that path.
-    pub fn asked(&self, path: &str) -> Value {
+    pub(crate) fn asked(&self, path: &str) -> Value {
         let asked = self.asked.lock().unwrap();
         asked.iter().rev().find(|(at, _)| at == path).map(|(_, question)| question.clone()).unwrap_or_default()
     }
@@ -228,20 +223,20 @@ impl Desk {
 
 /// A command's exit code and output.
 #[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
     /// Expects this exit code and this text on standard error.
-    pub fn expect(&self, code: i32, err: &str) {
+    pub(crate) fn expect(&self, code: i32, err: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.err.contains(err), "{err:?} in {self:?}");
     }

@@ -4,31 +4,28 @@
 //! Runs inside `tests/support/booted.sh`, by `./test`. `systemctl` waits until its own jobs are
 //! done; tests poll for all other events.
 
-// Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use countersign_portal::Endpoint;
 
-use crate::centre::{Centre, said};
+use crate::support::centre::{Centre, said};
 
 /// The server's unit.
-pub const SERVER: &str = "countersign.service";
+pub(crate) const SERVER: &str = "countersign.service";
 /// The gateway's unit, if it has one.
-pub const GATEWAY: &str = "countersign-gateway.service";
+pub(crate) const GATEWAY: &str = "countersign-gateway.service";
 
 /// Installs and configures Countersign, with these keys of `[gateway]`. Starts nothing.
-pub async fn install(gateway: &str) -> Centre {
+pub(crate) async fn install(gateway: &str) -> Centre {
     install_as_documented();
     step("usermod --append --groups ucloud_users alice");
     Centre::furnish_at(Endpoint::plain, gateway, "").await
 }
 
 /// Runs the first block of commands of the document's section on installing.
-pub fn install_as_documented() {
+pub(crate) fn install_as_documented() {
     assert!(Path::new("/run/systemd/private").exists(), "this runs inside tests/support/booted.sh: see ./test");
     let directory = release();
     let [install, _] = documented_steps();
@@ -36,7 +33,7 @@ pub fn install_as_documented() {
 }
 
 /// Checks the configuration and starts the server, as the document says.
-pub async fn start(centre: Centre) -> Centre {
+pub(crate) async fn start(centre: Centre) -> Centre {
     let [_, start] = documented_steps();
     step(&start);
     centre.until("the gateway serves", async || centre.serves().await).await;
@@ -60,7 +57,7 @@ fn documented_steps() -> [String; 2] {
 }
 
 /// The two blocks of commands in a section of docs/operators.md, word for word.
-pub fn documented(section: &str) -> [String; 2] {
+pub(crate) fn documented(section: &str) -> [String; 2] {
     let document = fs::read_to_string(source("docs/operators.md")).unwrap();
     let (_, section) = document.split_once(&format!("\n## {section}\n")).expect("the section");
     let (section, _) = section.split_once("\n## ").unwrap();
@@ -73,13 +70,13 @@ fn source(path: &str) -> PathBuf {
 }
 
 /// Runs commands as root, each of which has to succeed.
-pub fn step(script: &str) {
+pub(crate) fn step(script: &str) {
     let output = shell(script);
     assert!(output.status.success(), "{script}\n{}", said(&output));
 }
 
 /// The same on a terminal, at which an operator answers one question with yes.
-pub fn step_with_a_yes(script: &str) -> String {
+pub(crate) fn step_with_a_yes(script: &str) -> String {
     let file = "/tmp/step.sh";
     fs::write(file, script).unwrap();
     let output = shell(&format!("printf 'y\\n' | script --quiet --return --command 'sh -eu {file}' /dev/null"));
@@ -88,34 +85,34 @@ pub fn step_with_a_yes(script: &str) -> String {
 }
 
 /// Runs a script as root, which ends at the first command that fails.
-pub fn shell(script: &str) -> Output {
+pub(crate) fn shell(script: &str) -> Output {
     Command::new("sh").args(["-euc", script]).output().unwrap()
 }
 
 /// `systemctl`, which waits for the jobs it starts.
-pub fn systemctl(arguments: &[&str]) -> Output {
+pub(crate) fn systemctl(arguments: &[&str]) -> Output {
     Command::new("systemctl").args(arguments).output().unwrap()
 }
 
 /// The same, where it must succeed.
-pub fn told(arguments: &[&str]) {
+pub(crate) fn told(arguments: &[&str]) {
     let output = systemctl(arguments);
     assert!(output.status.success(), "systemctl {}: {}\n{}", arguments.join(" "), said(&output), journal());
 }
 
 /// A property of a unit, as systemd has it.
-pub fn property(unit: &str, name: &str) -> String {
+pub(crate) fn property(unit: &str, name: &str) -> String {
     let output = systemctl(&["show", "--value", "--property", name, unit]);
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 /// The unit's main process, if there is one.
-pub fn main_pid(unit: &str) -> Option<i32> {
+pub(crate) fn main_pid(unit: &str) -> Option<i32> {
     property(unit, "MainPID").parse().ok().filter(|pid| *pid > 0)
 }
 
 /// The journal of both units, with systemd's own messages about them.
-pub fn journal() -> String {
+pub(crate) fn journal() -> String {
     let output = Command::new("journalctl")
         .args(["--no-pager", "--output=cat", "--unit", SERVER, "--unit", GATEWAY])
         .output()

@@ -1,7 +1,6 @@
 //! Places the program where an account other than root can reach it.
 
 // Some test files call it in their own root, others in a module.
-#![allow(unreachable_pub)]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The program, or a copy of it in that directory. A checkout may be in root's home, which other
 /// accounts cannot enter.
-pub fn reachable(directory: &Path) -> PathBuf {
+pub(crate) fn reachable(directory: &Path) -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_countersign"));
     let others_may_enter = |folder: &Path| fs::metadata(folder).is_ok_and(|found| found.mode() & 0o001 != 0);
     if built.ancestors().skip(1).all(others_may_enter) {

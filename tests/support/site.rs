@@ -1,9 +1,6 @@
 //! A directory with a valid configuration and every file that it names, for tests that break one
 //! thing at a time.
 
-// Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,7 +12,7 @@ use tempfile::TempDir;
 const CORE_KEY: &str = include_str!("core.pem");
 
 /// Every configuration key, with a value other than the default where there is a choice.
-pub const GOOD: &str = r#"
+pub(crate) const GOOD: &str = r#"
 [provider]
 id = "hpc"
 origin = "https://hpc.example.org"
@@ -112,10 +109,10 @@ directory = "state"
 "#;
 
 /// A directory with a valid configuration and every file that it names.
-pub struct Site(pub TempDir);
+pub(crate) struct Site(pub(crate) TempDir);
 
 impl Site {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let site = Self(tempfile::tempdir().unwrap());
         let rcgen::CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["hpc.example.org".to_owned()]).unwrap();
@@ -132,33 +129,33 @@ impl Site {
         site
     }
 
-    pub fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn write(&self, name: &str, content: &str, mode: u32) {
+    pub(crate) fn write(&self, name: &str, content: &str, mode: u32) {
         // A file that cannot be written is created again.
         let _ = fs::remove_file(self.path(name));
         fs::write(self.path(name), content).unwrap();
         self.chmod(name, mode);
     }
 
-    pub fn chmod(&self, name: &str, mode: u32) {
+    pub(crate) fn chmod(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     /// Applies a change to the valid text, where the text to change occurs once.
-    pub fn flip(&self, find: &str, replace: &str) {
+    pub(crate) fn flip(&self, find: &str, replace: &str) {
         assert_eq!(GOOD.matches(find).count(), 1, "{find:?} in the good configuration");
         self.write("config.toml", &GOOD.replacen(find, replace, 1), 0o644);
     }
 
-    pub fn check_config(&self, more: &[&str]) -> Output {
+    pub(crate) fn check_config(&self, more: &[&str]) -> Output {
         check_config(&self.path("config.toml"), more)
     }
 
     /// The problems, one per line, without the directory's name.
-    pub fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         let output = self.check_config(&[]);
         assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stdout.is_empty());
@@ -171,7 +168,7 @@ impl Site {
 
 impl Site {
     /// The problems without file, line and column, whatever the file contains.
-    pub fn placeless(&self) -> Vec<String> {
+    pub(crate) fn placeless(&self) -> Vec<String> {
         let without = |problem: String| {
             let Some((_, rest)) = problem.split_once("config.toml:") else { return problem };
             let is_placed = rest.starts_with(|first: char| first.is_ascii_digit());
@@ -186,7 +183,7 @@ impl Site {
 }
 
 /// Runs `countersign check-config` on that file.
-pub fn check_config(file: &Path, more: &[&str]) -> Output {
+pub(crate) fn check_config(file: &Path, more: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_countersign"))
         .args(["check-config", "--config"])
         .arg(file)

@@ -1,8 +1,5 @@
 //! WebSocket clients of a centre's gateway: a browser's and Core's.
 
-// Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
-
 use std::time::Duration;
 
 use countersign_portal::line::Stream;
@@ -16,16 +13,16 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::centre::{Centre, PROVIDER, Person};
+use crate::support::centre::{Centre, PROVIDER, Person};
 
 /// The longest wait of a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The client's end of a WebSocket.
-pub struct Browser(WebSocketStream<Box<dyn Stream>>);
+pub(crate) struct Browser(WebSocketStream<Box<dyn Stream>>);
 
 /// Opens a WebSocket as a browser or as Core does; returns the status if that is refused.
-pub async fn open(centre: &Centre, target: &str, headers: &[(&'static str, &str)]) -> Result<Browser, u16> {
+pub(crate) async fn open(centre: &Centre, target: &str, headers: &[(&'static str, &str)]) -> Result<Browser, u16> {
     let origin = centre.origin();
     let authority = origin.split_once("://").unwrap().1;
     let mut request = format!("ws://{authority}{target}").into_client_request().unwrap();
@@ -42,12 +39,12 @@ pub async fn open(centre: &Centre, target: &str, headers: &[(&'static str, &str)
 
 impl Browser {
     /// Sends a message.
-    pub async fn say(&mut self, message: Message) {
+    pub(crate) async fn say(&mut self, message: Message) {
         self.0.send(message).await.unwrap();
     }
 
     /// The next text or binary message; `None` when the socket has ended.
-    pub async fn hear(&mut self) -> Option<Message> {
+    pub(crate) async fn hear(&mut self) -> Option<Message> {
         loop {
             match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a message") {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -58,7 +55,7 @@ impl Browser {
     }
 
     /// The code that the socket is closed with; `None` if the connection is cut.
-    pub async fn end(&mut self) -> Option<CloseCode> {
+    pub(crate) async fn end(&mut self) -> Option<CloseCode> {
         loop {
             match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("an end") {
                 Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
@@ -69,13 +66,13 @@ impl Browser {
     }
 
     /// The next text message, parsed as JSON.
-    pub async fn hear_json(&mut self) -> Option<Value> {
+    pub(crate) async fn hear_json(&mut self) -> Option<Value> {
         Some(serde_json::from_str(self.hear().await?.to_text().unwrap()).unwrap())
     }
 }
 
 /// The token in the answer to a signed call, and the proof with which its user redeems it.
-pub async fn granted(centre: &Centre, person: &Person, deed: &Deed) -> (String, String) {
+pub(crate) async fn granted(centre: &Centre, person: &Person, deed: &Deed) -> (String, String) {
     let answer = centre.perform(person, deed).await;
     assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
     let response = &answer.json()["responses"][0];
@@ -89,20 +86,20 @@ fn shell_message(stream_id: &str, payload: &Value) -> Message {
 }
 
 /// A message of a stream, as text.
-pub fn text_of(call: &str, stream_id: &str, payload: &Value) -> String {
+pub(crate) fn text_of(call: &str, stream_id: &str, payload: &Value) -> String {
     json!({"call": call, "streamId": stream_id, "payload": payload}).to_string()
 }
 
 /// A terminal in the person's home, and its output.
-pub struct Terminal {
+pub(crate) struct Terminal {
     /// The terminal's socket.
-    pub browser: Browser,
+    pub(crate) browser: Browser,
     shown: String,
 }
 
 impl Terminal {
     /// Asks for a terminal and opens it.
-    pub async fn open(centre: &Centre, person: &Person) -> Self {
+    pub(crate) async fn open(centre: &Centre, person: &Person) -> Self {
         let (token, proof) = granted(centre, person, &Deed::Terminal("/home".to_owned())).await;
         let target = format!("/ucloud/{PROVIDER}/websocket?session={token}&intent={proof}");
         let mut browser =
@@ -115,7 +112,7 @@ impl Terminal {
     }
 
     /// The output of a command, between two marks that the typed line does not contain.
-    pub async fn run(&mut self, command: &str) -> String {
+    pub(crate) async fn run(&mut self, command: &str) -> String {
         let line = format!("echo be'gi'n; {command}; echo e'n'd\r");
         self.browser.say(shell_message("1", &json!({"type": "input", "data": line}))).await;
         loop {
@@ -133,7 +130,13 @@ impl Terminal {
 }
 
 /// A signed message of Core's.
-pub fn message(centre: &Centre, person: &Person, call: (&str, &str), item: &Projection, payload: &Value) -> Message {
+pub(crate) fn message(
+    centre: &Centre,
+    person: &Person,
+    call: (&str, &str),
+    item: &Projection,
+    payload: &Value,
+) -> Message {
     let intent = Intent::new(&centre.origin(), &person.username, call.0, std::slice::from_ref(item), now()).unwrap();
     let intent = intent.sign(&person.key).unwrap();
     let message = json!({
@@ -143,7 +146,7 @@ pub fn message(centre: &Centre, person: &Person, call: (&str, &str), item: &Proj
 }
 
 /// Opens a socket as Core does.
-pub async fn rpc(centre: &Centre, person: &Person, path: &str) -> Browser {
+pub(crate) async fn rpc(centre: &Centre, person: &Person, path: &str) -> Browser {
     let token = format!("Bearer {}", centre.core.token().unwrap());
     let name = countersign_portal::core::username_header(&person.username);
     let opened = open(centre, path, &[("authorization", &token), ("ucloud-username", &name)]).await;

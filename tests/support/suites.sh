@@ -64,7 +64,7 @@ run_accounts() {
         one_by_one accounts tests/support/installation.sh
     elif [ "$(id -u)" != 0 ]; then
         not_run+=("the tests as real accounts, but for attacks.rs, enrolment.rs and direct_channel.rs: $why")
-        step "a centre in this account" cargo test --locked --test attacks --test enrolment --test direct_channel -- --ignored || true
+        step "a centre in this account" cargo test --locked -p countersign --test centre -- --ignored attacks:: enrolment:: direct_channel:: || true
     else
         not_run+=("the tests as real accounts: $why")
     fi

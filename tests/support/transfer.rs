@@ -1,17 +1,14 @@
 //! A browser's uploads to a centre and downloads from it.
 
-// Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
-
 use bytes::Bytes;
 use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
 use countersign_portal::{Answer, Deed};
 use http_body_util::Full;
 
-use crate::centre::{Centre, PROVIDER, Person};
+use crate::support::centre::{Centre, PROVIDER, Person};
 
 /// The token in an answer to a signed call, which Core has seen.
-pub fn token(answer: &Answer) -> String {
+pub(crate) fn token(answer: &Answer) -> String {
     assert!(answer.is_ok(), "{answer:?}");
     let response = &answer.json()["responses"][0];
     let endpoint = response["endpoint"].as_str().unwrap();
@@ -20,18 +17,18 @@ pub fn token(answer: &Answer) -> String {
 }
 
 /// The proof with which the person redeems a token, for one piece or for all of it.
-pub fn proof(centre: &Centre, person: &Person, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
+pub(crate) fn proof(centre: &Centre, person: &Person, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
     let now = countersign_portal::now();
     session::proof(&centre.origin(), &person.username, call, token, piece, now).unwrap().sign(&person.key).unwrap()
 }
 
 /// A refusal's status and error code.
-pub fn verdict(answer: &Answer) -> (u16, String) {
+pub(crate) fn verdict(answer: &Answer) -> (u16, String) {
     (answer.status, answer.error_code())
 }
 
 /// Sends a browser's GET request.
-pub async fn get(centre: &Centre, target: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get(centre: &Centre, target: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = http::Request::builder().method("GET").uri(target);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -40,18 +37,18 @@ pub async fn get(centre: &Centre, target: &str, headers: &[(&str, &str)]) -> Ans
 }
 
 /// A download's target, with the user's proof.
-pub fn target(token: &str, proof: &str) -> String {
+pub(crate) fn target(token: &str, proof: &str) -> String {
     format!("/ucloud/{PROVIDER}/download?token={token}&intent={proof}")
 }
 
 /// Asks for a file and fetches it.
-pub async fn download(centre: &Centre, person: &Person, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn download(centre: &Centre, person: &Person, path: &str, headers: &[(&str, &str)]) -> Answer {
     let token = token(&centre.perform(person, &Deed::Download(path.to_owned())).await);
     get(centre, &target(&token, &proof(centre, person, OPEN, &token, None)), headers).await
 }
 
 /// A piece of a file: the request announces `piece` and carries `body`.
-pub fn chunk(token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> http::Request<Full<Bytes>> {
+pub(crate) fn chunk(token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> http::Request<Full<Bytes>> {
     let request = http::Request::builder()
         .method("POST")
         .uri(format!("/ucloud/{PROVIDER}/chunked/upload"))
@@ -64,18 +61,18 @@ pub fn chunk(token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> http::
 }
 
 /// Sends a body that may differ from the announced one.
-pub async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
+pub(crate) async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
     centre.core.send_http(chunk(token, proof, piece, body)).await.unwrap()
 }
 
 /// Sends a piece with its proof.
-pub async fn send(centre: &Centre, person: &Person, call: &str, token: &str, piece: &Piece<'_>) -> Answer {
+pub(crate) async fn send(centre: &Centre, person: &Person, call: &str, token: &str, piece: &Piece<'_>) -> Answer {
     let proof = proof(centre, person, call, token, Some(piece));
     send_as(centre, token, &proof, piece, piece.bytes).await
 }
 
 /// Sends a file in pieces of that length.
-pub async fn upload(
+pub(crate) async fn upload(
     centre: &Centre,
     person: &Person,
     path: &str,

@@ -1,7 +1,5 @@
 //! Writes users with a connection and an active key into a store, as the product writes them.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
-
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, KeyRecord, KeyState, Protocol};
 use countersign_keys::store::records::{Connection, User};
@@ -9,12 +7,12 @@ use countersign_keys::store::{Interrupted, Table, Transaction};
 use countersign_keys::time::Timestamp;
 
 /// The name of user `n`.
-pub fn name(n: u32) -> Username {
+pub(crate) fn name(n: u32) -> Username {
     Username::parse(&format!("user{n}#{}", n % 10_000)).unwrap()
 }
 
 /// The id of that user's key. Ids are spread over the table, like random ones.
-pub fn kid(n: u32) -> KeyId {
+pub(crate) fn kid(n: u32) -> KeyId {
     let mut bytes = [0xA5; 16];
     bytes[..4].copy_from_slice(&n.wrapping_mul(2_654_435_761).to_be_bytes());
     KeyId::from_bytes(bytes)
@@ -25,7 +23,7 @@ fn stored<T: serde::Serialize>(record: &T) -> Vec<u8> {
 }
 
 /// Writes the records of user `n`.
-pub fn enrol(transaction: &dyn Transaction, n: u32) -> Result<(), Interrupted> {
+pub(crate) fn enrol(transaction: &dyn Transaction, n: u32) -> Result<(), Interrupted> {
     let (now, username, uid) = (Timestamp::from_seconds(1_800_000_000), name(n), Uid(10_000 + n));
     let connection = Connection {
         uid,

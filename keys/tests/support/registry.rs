@@ -1,7 +1,5 @@
 //! A registry in its own store, with test records.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
-
 use countersign_keys::enrolment::Ticket as Secret;
 use countersign_keys::enrolment::{Code, TICKET_LIFETIME_S, TicketHash};
 use countersign_keys::identity::{KeyId, Uid, Username};
@@ -14,26 +12,26 @@ use countersign_keys::store::tickets::TicketRejection;
 use countersign_keys::time::Timestamp;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 
-pub const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
-pub const DAY_S: i64 = 86_400;
-pub const ALICE_UID: Uid = Uid(1100);
-pub const BOB_UID: Uid = Uid(1101);
+pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+pub(crate) const DAY_S: i64 = 86_400;
+pub(crate) const ALICE_UID: Uid = Uid(1100);
+pub(crate) const BOB_UID: Uid = Uid(1101);
 
-pub struct Fixture {
-    pub registry: Registry<SledStore>,
-    pub directory: tempfile::TempDir,
+pub(crate) struct Fixture {
+    pub(crate) registry: Registry<SledStore>,
+    pub(crate) directory: tempfile::TempDir,
 }
 
-pub fn fixture() -> Fixture {
+pub(crate) fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     Fixture { registry: Registry::new(SledStore::open(directory.path()).unwrap()), directory }
 }
 
-pub fn user(name: &str) -> Username {
+pub(crate) fn user(name: &str) -> Username {
     Username::parse(name).unwrap()
 }
 
-pub fn key(n: u8) -> VerificationKey {
+pub(crate) fn key(n: u8) -> VerificationKey {
     let secret = p256::SecretKey::from_slice(&[n; 32]).unwrap();
     let point = secret.public_key().to_sec1_point(false);
     let b64 = |bytes: &[u8]| {
@@ -45,16 +43,16 @@ pub fn key(n: u8) -> VerificationKey {
     VerificationKey::from_jwk(jwk.as_bytes(), Algorithm::Es256).unwrap()
 }
 
-pub fn record(owner: &str, n: u8, created: Timestamp, protocol: Protocol) -> KeyRecord {
+pub(crate) fn record(owner: &str, n: u8, created: Timestamp, protocol: Protocol) -> KeyRecord {
     let kid = KeyId::from_bytes([n; 16]);
     KeyRecord::new(user(owner), kid, &key(n), protocol, (created, created.plus(180 * DAY_S)), format!("key {n}"))
 }
 
-pub fn hash(n: u8) -> TicketHash {
+pub(crate) fn hash(n: u8) -> TicketHash {
     Secret::from_bytes([n; 32]).hash()
 }
 
-pub fn ticket(n: u8, username: &str, begun: Begun, bound_to: Option<Uid>) -> Ticket {
+pub(crate) fn ticket(n: u8, username: &str, begun: Begun, bound_to: Option<Uid>) -> Ticket {
     Ticket {
         hash: hash(n),
         username: user(username),
@@ -68,7 +66,7 @@ pub fn ticket(n: u8, username: &str, begun: Begun, bound_to: Option<Uid>) -> Tic
     }
 }
 
-pub fn offer(ticket: u8, username: &str, n: u8) -> Offer {
+pub(crate) fn offer(ticket: u8, username: &str, n: u8) -> Offer {
     Offer {
         code: Code::of(&hash(ticket), &user(username), &key(n)),
         key: record(username, n, NOW, Protocol::V2),
@@ -77,7 +75,7 @@ pub fn offer(ticket: u8, username: &str, n: u8) -> Offer {
     }
 }
 
-pub fn connection(username: &str, n: u8, uid: Uid) -> NewConnection {
+pub(crate) fn connection(username: &str, n: u8, uid: Uid) -> NewConnection {
     NewConnection {
         key: record(username, n, NOW, Protocol::V2),
         uid,
@@ -88,7 +86,7 @@ pub fn connection(username: &str, n: u8, uid: Uid) -> NewConnection {
     }
 }
 
-pub fn rejected<T: std::fmt::Debug, R: std::error::Error + 'static>(outcome: Result<T, NotChanged<R>>) -> R {
+pub(crate) fn rejected<T: std::fmt::Debug, R: std::error::Error + 'static>(outcome: Result<T, NotChanged<R>>) -> R {
     match outcome.unwrap_err() {
         NotChanged::Rejected(rejection) => rejection,
         NotChanged::Failed(failure) => panic!("{failure}"),
@@ -96,16 +94,16 @@ pub fn rejected<T: std::fmt::Debug, R: std::error::Error + 'static>(outcome: Res
 }
 
 impl Fixture {
-    pub fn open(&self, ticket: &Ticket) {
+    pub(crate) fn open(&self, ticket: &Ticket) {
         self.registry.open_ticket(ticket, NOW).unwrap();
     }
 
-    pub fn state(&self, n: u8) -> TicketState {
+    pub(crate) fn state(&self, n: u8) -> TicketState {
         self.registry.ticket(&hash(n), NOW).unwrap().state
     }
 
     /// Connects a user with one key, through a ticket.
-    pub fn connect(
+    pub(crate) fn connect(
         &self,
         ticket_number: u8,
         username: &str,
@@ -118,7 +116,7 @@ impl Fixture {
         self.registry.approve(&offer.code, &connection(username, n, uid), NOW)
     }
 
-    pub fn errands(&self) -> Vec<Errand> {
+    pub(crate) fn errands(&self) -> Vec<Errand> {
         self.registry.errands_after(None, 10).unwrap()
     }
 }

@@ -4,18 +4,8 @@
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`. Longer runs:
 //! `tests/hostile/run`, and the README beside it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    clippy::print_stdout,
-    unreachable_pub
-)]
+#![allow(clippy::print_stdout)]
 
-#[path = "../support/centre.rs"]
-mod centre;
 mod corpus;
 mod floods;
 mod honest;
