@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::centre::{Centre, Part, said};
+use crate::support::test_site::{Part, TestSite, said};
 use countersign_portal::{Algorithm, Deed, Intent, now};
 
 /// Runs `sudo` with these arguments, from an account that has given up all other privileges.
@@ -64,7 +64,7 @@ fn v59_sudo_starts_one_command_for_members_of_one_group() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v56_neither_user_reaches_the_others_socket_files_or_keys() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let people = [centre.connect("alice").await, centre.connect("bob").await];
     for person in &people {
         assert!(centre.browse(person, "/home").await.is_ok(), "{}", centre.last_words());
@@ -115,7 +115,7 @@ async fn v56_neither_user_reaches_the_others_socket_files_or_keys() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v17_v58_one_user_is_never_served_as_the_other() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
     let deed = Deed::create_folder("/home/whose");
     assert!(centre.perform(&bob, &Deed::browse("/home")).await.is_ok());
@@ -147,7 +147,7 @@ async fn v17_v58_one_user_is_never_served_as_the_other() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v62_an_instance_is_exactly_its_user_and_knows_nothing_else() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let answer = centre.browse(&alice, "/home").await;
     assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
@@ -208,7 +208,7 @@ async fn v62_an_instance_is_exactly_its_user_and_knows_nothing_else() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v59_root_system_and_locked_accounts_are_refused() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let check = async |account: &str, more: &[&str]| {
         // A different user each time: one user may have only a few unfinished connections.
         let username = format!("{account}{}#1", more.concat());
@@ -238,7 +238,7 @@ async fn v59_root_system_and_locked_accounts_are_refused() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v59_an_expired_account_is_told_so_before_anything_is_pinned() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let offered = centre.offer("expired#1", Algorithm::Es256).await;
     for (caller, arguments) in [
         ("expired", &["connect", "approve", &offered.code, "--yes"][..]),
@@ -256,7 +256,7 @@ async fn v59_an_expired_account_is_told_so_before_anything_is_pinned() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v59_an_account_that_expires_later_is_answered_clearly_and_has_no_instance() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let chage = |day: &str| {
         let output = Command::new("chage").args(["-E", day, "alice"]).output().unwrap();
@@ -293,7 +293,7 @@ print "killed $killed\n";
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v59_s10_where_nobody_can_tell_whether_an_account_has_expired_there_is_no_instance() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let log = || fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap_or_default();
     let made = Deed::create_folder("/home/made");
@@ -345,7 +345,7 @@ async fn v59_s10_a_chage_that_does_not_answer_refuses() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v59_r09_an_account_that_sudo_does_not_serve_is_told_so_and_not_connected() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let offered = centre.offer("mallory#1", Algorithm::Es256).await;
     let approved = centre.run_as("mallory", &["connect", "approve", &offered.code, "--yes"]).await;
     assert!(!approved.status.success(), "{}", said(&approved));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::centre::{Centre, Person};
+use crate::support::test_site::{Person, TestSite};
 use countersign_portal::core::Bearer;
 use countersign_portal::malicious::{intents, tokens};
 use countersign_portal::{Algorithm, Deed, Intent, now};
@@ -22,7 +22,7 @@ fn is_made(person: &Person) -> bool {
 }
 
 async fn every_altered_intent_is_refused(algorithm: Algorithm) {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect_with("alice", algorithm).await;
     let answer = centre.browse(&alice, "/home").await;
     assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
@@ -80,7 +80,7 @@ async fn every_altered_intent_is_refused_rs256() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn no_other_token_is_cores() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     for altered in tokens::all(&centre.keys, now()).unwrap() {
         let mut request = centre.signed(&alice, &deed());

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::centre::{Centre, Part, Person, said};
+use crate::support::test_site::{Part, Person, TestSite, said};
 use countersign_portal::{Answer, Deed};
 use nix::unistd::{User, chown};
 use serde_json::Value;
@@ -20,7 +20,7 @@ const REQUESTS: usize = 300;
 const FULL: usize = 60;
 
 /// Runs a command of `countersign` as the service's account, which owns the logs.
-async fn ours(centre: &Centre, arguments: &[&str]) -> Output {
+async fn ours(centre: &TestSite, arguments: &[&str]) -> Output {
     centre.run_as("ucloud", arguments).await
 }
 
@@ -30,7 +30,7 @@ fn json(output: &Output) -> Value {
 }
 
 /// The reports on both logs, once all records are signed.
-async fn verified(centre: &Centre) -> Value {
+async fn verified(centre: &TestSite) -> Value {
     let report = async || json(&ours(centre, &["audit", "verify", "--json"]).await);
     centre
         .until("everything is signed", async || {
@@ -40,7 +40,7 @@ async fn verified(centre: &Centre) -> Value {
     report().await
 }
 
-async fn folder(centre: &Centre, alice: &Person, name: &str) -> Answer {
+async fn folder(centre: &TestSite, alice: &Person, name: &str) -> Answer {
     centre.perform(alice, &Deed::create_folder(&format!("/home/{name}"))).await
 }
 
@@ -61,7 +61,7 @@ async fn v60_another_implementation_agrees_about_a_real_log() {
     let kept = witness.path().join("checkpoints");
     // Several files, each with its own checkpoint, and copies of checkpoints elsewhere.
     let audit = format!("[audit]\nsegment_max = \"16 KiB\"\nwitness_every_s = 1\nwitness_file = {kept:?}\n");
-    let centre = Centre::open_with(&audit).await;
+    let centre = TestSite::open_with(&audit).await;
     let alice = centre.connect("alice").await;
     for number in 0..REQUESTS {
         assert!(centre.browse(&alice, "/home").await.is_ok(), "{number}: {}", centre.last_words());
@@ -137,7 +137,7 @@ async fn v41_with_a_full_disk_nothing_is_forwarded() {
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs"]).arg(state).status();
     assert!(mounted.unwrap().success());
     chown(state, Some(owner.uid), Some(owner.gid)).unwrap();
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     assert!(folder(&centre, &alice, "before").await.is_ok(), "{}", centre.last_words());
     let recorded = verified(&centre).await[0]["records"].as_u64().unwrap();

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::site::{GOOD, Site};
+use crate::support::config_fixture::{ConfigFixture, GOOD};
 
 /// The message about an invalid origin.
 const ORIGIN: &str = "an origin is https://host[:port], in lower case, without a default port, path or trailing slash \
@@ -14,20 +14,20 @@ const NAME: &str = "is not 1 to 64 letters, digits, '.', '-' or '_', beginning w
 
 /// Changes the text once and expects one problem.
 fn check(find: &str, replace: &str, want: &str) {
-    let site = Site::new();
+    let site = ConfigFixture::new();
     site.flip(find, replace);
     assert_eq!(site.placeless(), [want], "{replace:?} for {find:?}");
 }
 
 /// Changes one file and expects one problem.
-fn check_file(flip: impl FnOnce(&Site), want: &str) {
-    let site = Site::new();
+fn check_file(flip: impl FnOnce(&ConfigFixture), want: &str) {
+    let site = ConfigFixture::new();
     flip(&site);
     assert_eq!(site.placeless(), [want]);
 }
 
 /// The output for a valid configuration.
-fn said(site: &Site) -> String {
+fn said(site: &ConfigFixture) -> String {
     let output = site.check_config(&[]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -35,7 +35,7 @@ fn said(site: &Site) -> String {
 
 #[test]
 fn a_good_configuration_says_what_it_would_do() {
-    let said = said(&Site::new());
+    let said = said(&ConfigFixture::new());
     for want in [
         "config.toml is good.",
         "provider     hpc, reached at https://hpc.example.org; intents are for this origin alone",
@@ -74,7 +74,7 @@ fn a_good_configuration_says_what_it_would_do() {
 
 #[test]
 fn programs_can_read_what_it_would_do() {
-    let output = Site::new().check_config(&["--json"]);
+    let output = ConfigFixture::new().check_config(&["--json"]);
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["does"][0]["subject"], "provider");
     assert!(said["remarks"].as_array().is_some_and(|remarks| !remarks.is_empty()), "{said}");
@@ -82,7 +82,7 @@ fn programs_can_read_what_it_would_do() {
 
 #[test]
 fn the_shortest_good_configuration_is_short() {
-    let site = Site::new();
+    let site = ConfigFixture::new();
     let shortest = "provider = { id = 'hpc', origin = 'http://127.0.0.1:8889' }\n\
         core = { origin = 'http://localhost:8080', public_key = 'core.pem' }\n\
         gateway.listen = ['127.0.0.1:8889']\nipc.directory = 'run'\nstate.directory = 'state'\n";
@@ -105,7 +105,7 @@ fn the_shortest_good_configuration_is_short() {
 
 #[test]
 fn an_empty_configuration_fails_closed_and_names_what_is_missing() {
-    let site = Site::new();
+    let site = ConfigFixture::new();
     site.write("config.toml", "ipc.directory = 'run'\nstate.directory = 'state'\n", 0o644);
     assert_eq!(
         site.problems(),
@@ -121,7 +121,7 @@ fn an_empty_configuration_fails_closed_and_names_what_is_missing() {
 
 #[test]
 fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
-    let site = Site::new();
+    let site = ConfigFixture::new();
     let text = GOOD
         .replacen("id = \"hpc\"", "id = \"h p c\"\ncolour = \"red\"", 1)
         .replacen("threads = 3", "threads = \"3\"", 1)
@@ -165,7 +165,7 @@ fn drives_of_groups_have_the_group_in_both() {
     check(scratch, "id = \"{group}-{name}\"\npath = \"~/Drives/{name}\"", &name);
     let twice = "id = \"a-{name}\"\npath = \"~/A/{name}\"\n[[drives]]\nid = \"b-{name}\"\npath = \"~/B/{name}\"";
     check(scratch, twice, "drives[2].id: stands here twice");
-    let site = Site::new();
+    let site = ConfigFixture::new();
     site.flip(
         scratch,
         "id = \"work-{group}\"\npath = \"/projects/{group}/x\"\ntitle = \"Work: {group}\"\nproduct = \"disk\"",
@@ -191,7 +191,7 @@ fn drives_of_groups_have_the_group_in_both() {
 fn the_audit_log_is_kept_as_it_says() {
     let audit = |keys: &str| format!("[audit]\n{keys}\n\n[state]");
     let says = |keys: &str, want: &str| {
-        let site = Site::new();
+        let site = ConfigFixture::new();
         site.flip("[state]", &audit(keys));
         let said = said(&site);
         assert!(said.contains(want), "{want:?} in\n{said}");
@@ -247,7 +247,7 @@ fn r03_no_provider_has_the_name_of_a_file_that_instances_keep() {
         );
     }
     for id in ["Drives", "unfinished2"] {
-        let site = Site::new();
+        let site = ConfigFixture::new();
         site.flip("id = \"hpc\"", &format!("id = \"{id}\""));
         assert!(said(&site).contains(&format!("provider     {id}, ")));
     }
@@ -408,7 +408,7 @@ fn mappers_have_their_program() {
         "/usr/bin/no-such-program",
         "mapping.command[0]: cannot open /usr/bin/no-such-program: No such file or directory (os error 2)",
     );
-    let site = Site::new();
+    let site = ConfigFixture::new();
     let program = site.path("core.pem").display().to_string();
     site.flip("/usr/bin/true", &program);
     assert_eq!(site.placeless(), ["mapping.command[0]: core.pem is not executable: chmod +x core.pem"]);
@@ -511,7 +511,7 @@ fn n19_a_sites_own_row_brings_the_words_with_which_the_signer_asks() {
 
 #[test]
 fn the_configuration_that_is_delivered_names_files_that_the_site_has_to_bring() {
-    let site = Site::new();
+    let site = ConfigFixture::new();
     let delivered = include_str!("../deploy/config.toml")
         .replace("# directory = \"/var/run/ucloud\"", "directory = \"run\"")
         .replace("# directory = \"/var/lib/countersign\"", "directory = \"state\"");

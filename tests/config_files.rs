@@ -6,21 +6,21 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::site::{Site, check_config};
+use crate::support::config_fixture::{ConfigFixture, check_config};
 
 /// A key of 1024 bits.
 const WEAK_CORE_KEY: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC9FT/ejoSNnKIg4D6Zel/+UiR6cjiSv8fFshfRw2UxSjZG2C7fyDieZRNY4htJHXHEirU/alFrC5zDE2EeM2+H39B6wTspa+XaResxVUIjd3pPgBjj26DaPAKFwzadoRhyvtnc8BQzBdrBTNsupOYxxC+wNqNule8muImOS+wpaQIDAQAB";
 
 /// Changes the text once and expects one problem.
 fn check(find: &str, replace: &str, want: &str) {
-    let site = Site::new();
+    let site = ConfigFixture::new();
     site.flip(find, replace);
     assert_eq!(site.placeless(), [want], "{replace:?} for {find:?}");
 }
 
 /// Changes one file and expects one problem.
-fn check_file(flip: impl FnOnce(&Site), want: &str) {
-    let site = Site::new();
+fn check_file(flip: impl FnOnce(&ConfigFixture), want: &str) {
+    let site = ConfigFixture::new();
     flip(&site);
     assert_eq!(site.placeless(), [want]);
 }
@@ -49,7 +49,7 @@ fn files_that_decide_are_written_by_root_or_their_reader_alone() {
     );
     if nix::unistd::geteuid().is_root() {
         let give_away = |name: &'static str| {
-            move |site: &Site| nix::unistd::chown(&site.path(name), Some(12_345.into()), None).unwrap()
+            move |site: &ConfigFixture| nix::unistd::chown(&site.path(name), Some(12_345.into()), None).unwrap()
         };
         let belongs = "belongs to uid 12345, and must belong to root or to uid 0, which reads it";
         check_file(give_away("config.toml"), &format!("config.toml {belongs}"));
@@ -95,7 +95,7 @@ fn v62_a_secret_in_the_place_of_its_file_s_name_is_not_repeated() {
 }
 
 /// Runs `countersign user` as an account other than root.
-fn start_instance(site: &Site) -> String {
+fn start_instance(site: &ConfigFixture) -> String {
     let mut command = Command::new(program::reachable(site.0.path()));
     command.arg("user").arg("--config").arg(site.path("config.toml"));
     if nix::unistd::geteuid().is_root() {
@@ -109,7 +109,7 @@ fn start_instance(site: &Site) -> String {
 
 #[test]
 fn an_instance_that_could_read_a_secret_does_not_start() {
-    let site = Site::new();
+    let site = ConfigFixture::new();
     if nix::unistd::geteuid().is_root() {
         // The files belong to another account, which is correct. The next complaint is a different
         // one.

@@ -7,13 +7,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::centre::{Accounts, Centre, PROVIDER, Part, Person, said};
+use crate::support::test_site::{Accounts, PROVIDER, Part, Person, TestSite, said};
 use countersign_portal::core::username_header;
 use countersign_portal::signer::tree;
 use countersign_portal::{Algorithm, Answer, Authenticator, BrowserKey, Deed, DirectPage, Intent};
 use serde_json::{Value, json};
 
-fn page(centre: &Centre, person: &Person) -> DirectPage {
+fn page(centre: &TestSite, person: &Person) -> DirectPage {
     DirectPage::open(centre.core.endpoint().clone(), PROVIDER, &person.username)
 }
 
@@ -30,7 +30,7 @@ fn invalid() -> (u16, String) {
 }
 
 /// The person's keys as `countersign keys list` shows them.
-async fn listed(centre: &Centre, person: &Person) -> Vec<Value> {
+async fn listed(centre: &TestSite, person: &Person) -> Vec<Value> {
     let output = centre.run_as(person.account, &["keys", "list", "--json"]).await;
     assert!(output.status.success(), "{}", said(&output));
     let keys: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -41,7 +41,7 @@ async fn listed(centre: &Centre, person: &Person) -> Vec<Value> {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v50_a_key_is_renewed_by_the_one_before_and_that_one_removed() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let page = page(&centre, &alice);
     assert!(centre.accounts == Accounts::Shared || centre.pid(Part::Instance("alice")).is_none());
@@ -93,7 +93,7 @@ async fn v50_a_key_is_renewed_by_the_one_before_and_that_one_removed() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn p2_core_gets_nothing_out_of_this_lane() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let bob = centre.connect("bob").await;
     let page = page(&centre, &alice);
@@ -160,7 +160,7 @@ print(line.recv(65536).decode())
 #[tokio::test]
 #[ignore = "needs an installation with accounts of its own: run by ./test"]
 async fn p3_whoever_has_the_gateways_account_renews_no_key() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     if centre.accounts == Accounts::Shared {
         return; // all users share one account here
     }
@@ -204,7 +204,7 @@ async fn p3_whoever_has_the_gateways_account_renews_no_key() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v44_a_call_that_needs_a_passkey_is_done_with_one_and_not_without() {
-    let centre = Centre::open_with_a_name("[intent]\nstep_up = [\"files.trash\"]\n").await;
+    let centre = TestSite::open_with_a_name("[intent]\nstep_up = [\"files.trash\"]\n").await;
     let alice = centre.connect("alice").await;
     let (page, mut phone) = (page(&centre, &alice), Authenticator::new(&centre.origin()).unwrap());
     let step_up = (482, "INTENT_STEP_UP".to_owned());

@@ -6,14 +6,14 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::support::centre::{Centre, PROVIDER, Part, Person};
+use crate::support::test_site::{PROVIDER, Part, Person, TestSite};
 use countersign_portal::Deed;
 
 const MORE: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\
                     [[drives]]\nid = \"work-{group}\"\npath = \"/run/projects/{group}\"\ntitle = \"Work of {group}\"\n";
 
 /// Core's number of a person's drive, once it has one.
-async fn number(centre: &Centre, person: &Person, id: &str) -> String {
+async fn number(centre: &TestSite, person: &Person, id: &str) -> String {
     let number = || {
         let drives = centre.control.drives();
         drives.into_iter().find(|drive| {
@@ -32,7 +32,7 @@ async fn drives_are_registered_and_opened_by_their_numbers() {
         fs::create_dir_all(format!("/run/projects/{group}")).unwrap();
     }
     std::os::unix::fs::chown("/run/projects/ucloud_users", Some(1101), None).unwrap();
-    let centre = Centre::open_with(MORE).await;
+    let centre = TestSite::open_with(MORE).await;
     let alice = centre.connect("alice").await;
     let home = number(&centre, &alice, "home").await;
     let work = number(&centre, &alice, "work-ucloud_users").await;
@@ -82,7 +82,7 @@ fn delete(numbers: &[&str]) -> Deed {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn users_make_rename_and_remove_drives_of_their_own() {
-    let centre = Centre::open_with(&format!("{MORE}{MADE}")).await;
+    let centre = TestSite::open_with(&format!("{MORE}{MADE}")).await;
     let products = centre.core.call("GET", "files/collections/retrieveProducts", None, None, None).await.unwrap();
     let offers = |index: usize, what: &str| products.json()["responses"][index]["collection"][what].clone();
     for what in ["usersCanCreate", "usersCanDelete", "usersCanRename"] {
@@ -160,7 +160,7 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn c16_a_number_that_core_gives_again_means_what_core_gives_it_to() {
-    let centre = Centre::open_with(&format!("{MORE}{MADE}")).await;
+    let centre = TestSite::open_with(&format!("{MORE}{MADE}")).await;
     let alice = centre.connect("alice").await;
     number(&centre, &alice, "home").await;
     let ask = async |deed: &Deed| centre.perform(&alice, deed).await.status;
@@ -204,7 +204,7 @@ async fn c16_a_number_that_core_gives_again_means_what_core_gives_it_to() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn where_it_is_not_offered_nobody_makes_drives() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     for deed in [make("x", "9001"), delete(&["home"]), Deed::RenameDrive("home".into(), "x".into())] {
         assert_eq!(centre.perform(&alice, &deed).await.status, 404, "{deed:?}");

@@ -3,7 +3,7 @@
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 
-use crate::support::centre::{Centre, said};
+use crate::support::test_site::{TestSite, said};
 use countersign_portal::malicious::offers;
 use countersign_portal::signer::{Draft, enrolment_proof};
 use countersign_portal::{Algorithm, Answer, BrowserKey, ConnectionPage, Deed};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 type Alteration = fn(Draft) -> Draft;
 
 /// The page of a new connection, and its description of the connection.
-async fn page(centre: &Centre, username: &str) -> (ConnectionPage, Answer) {
+async fn page(centre: &TestSite, username: &str) -> (ConnectionPage, Answer) {
     let redirect = centre.core.connect(username).await.unwrap();
     let page = ConnectionPage::open(&redirect, centre.core.endpoint().clone()).unwrap();
     let described = page.describe().await.unwrap();
@@ -30,7 +30,7 @@ fn assert_refused(name: &str, answer: &Answer, for_the_proof: bool) {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v13_v14_weak_malformed_and_private_keys_are_refused() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     for (number, altered) in offers::all().unwrap().into_iter().enumerate() {
         let username = format!("user{number}#1");
         let (page, described) = page(&centre, &username).await;
@@ -48,7 +48,7 @@ async fn v13_v14_weak_malformed_and_private_keys_are_refused() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v46_a_proof_is_over_origin_ticket_user_and_nonce() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let altered: [(&str, Alteration); 15] = [
         ("aud of another provider", |draft| draft.with_claim("aud", json!("https://other.example.org"))),
         ("aud absent", |draft| draft.without_claim("aud")),
@@ -87,7 +87,7 @@ async fn v46_a_proof_is_over_origin_ticket_user_and_nonce() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v19_a_key_that_nobody_approved_verifies_nothing() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let mut alice = centre.connect("alice").await;
     let offered = centre.offer(&alice.username, Algorithm::Es256).await;
     let approved = std::mem::replace(&mut alice.key, offered.key);
@@ -101,7 +101,7 @@ async fn v19_a_key_that_nobody_approved_verifies_nothing() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v18_v50_a_second_key_stands_beside_the_first_until_that_is_revoked() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let old = centre.connect("alice").await;
     let new = centre.connect_with("alice", Algorithm::EdDsa).await;
     for person in [&old, &new] {

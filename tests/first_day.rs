@@ -12,8 +12,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::centre::said;
 use crate::support::machine::{self, journal, shell};
+use crate::support::test_site::said;
 use countersign_portal::core::Control;
 use countersign_portal::{
     Algorithm, Answer, BrowserKey, ConnectionPage, Core, CoreKeys, Deed, Endpoint, Intent, TestCertificate, now,

@@ -6,8 +6,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::support::centre::{Centre, PROVIDER, Part, Person};
 use crate::support::stream::{Browser, granted, open};
+use crate::support::test_site::{PROVIDER, Part, Person, TestSite};
 use countersign_portal::Deed;
 use countersign_portal::core::Brings;
 use tokio_tungstenite::tungstenite::Message;
@@ -29,7 +29,7 @@ fn chunk(id: i32, bytes: &[u8]) -> Message {
     Message::binary([&[2], id.to_be_bytes().as_slice(), bytes].concat())
 }
 
-async fn uploading(centre: &Centre, person: &Person, deed: &Deed) -> Browser {
+async fn uploading(centre: &TestSite, person: &Person, deed: &Deed) -> Browser {
     let (token, proof) = granted(centre, person, deed).await;
     let target = format!("/ucloud/{PROVIDER}/upload?token={token}&intent={proof}");
     open(centre, &target, &[]).await.unwrap_or_else(|status| panic!("{status}\n{}", centre.last_words()))
@@ -38,7 +38,7 @@ async fn uploading(centre: &Centre, person: &Person, deed: &Deed) -> Browser {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_folder_comes_over_a_socket_as_the_user() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let deed = Deed::Upload("/home/folder".to_owned(), Brings::Folder, "REPLACE".to_owned());
     let mut browser = uploading(&centre, &alice, &deed).await;
@@ -74,7 +74,7 @@ async fn of_uploads_whose_instance_is_killed_every_file_is_the_old_one_or_the_ne
     const FILES: i32 = 50;
     const ROUNDS: usize = 4;
     const PIECE: usize = 10_000;
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let folder = alice.home.join("folder");
     let names: Vec<String> = (0..FILES).map(|id| format!("f{id}")).collect();
@@ -127,7 +127,7 @@ async fn of_uploads_whose_instance_is_killed_every_file_is_the_old_one_or_the_ne
 }
 
 /// The peak memory of a process, in KiB.
-fn peak_kib(centre: &Centre, part: Part) -> u64 {
+fn peak_kib(centre: &TestSite, part: Part) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", centre.pid(part).unwrap())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
@@ -136,7 +136,7 @@ fn peak_kib(centre: &Centre, part: Part) -> u64 {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn an_upload_takes_the_memory_of_one_message_however_long_it_is() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let deed = Deed::Upload("/home/long".to_owned(), Brings::Folder, "REPLACE".to_owned());
     let mut browser = uploading(&centre, &alice, &deed).await;

@@ -6,7 +6,7 @@
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::centre::{self, Centre, said};
+use crate::support::test_site::{self, TestSite, said};
 use countersign_portal::Endpoint;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 struct Unit(Child);
 
 impl Unit {
-    fn start(centre: &Centre, account: &str) -> Self {
+    fn start(centre: &TestSite, account: &str) -> Self {
         // The process that starts it may have left any descriptor open.
         let mut command = Command::new("sh");
         command.args([
@@ -63,8 +63,8 @@ impl Unit {
     }
 }
 
-async fn open() -> Centre {
-    let centre = Centre::furnish_at(Endpoint::plain, "start = \"service\"", "").await;
+async fn open() -> TestSite {
+    let centre = TestSite::furnish_at(Endpoint::plain, "start = \"service\"", "").await;
     centre.supervise();
     let door = centre.state.join("gateway.sock");
     centre.until("the server waits for a gateway", async || door.exists()).await;
@@ -118,7 +118,7 @@ async fn it_ends_with_its_server() {
     let centre = open().await;
     let mut gateway = Unit::start(&centre, "ucloud");
     centre.until("the gateway serves", async || centre.serves().await).await;
-    centre.kill(centre::Part::Server);
+    centre.kill(test_site::Part::Server);
     let status = tokio::task::spawn_blocking(move || gateway.0.wait().unwrap()).await.unwrap();
     assert!(!status.success());
     // As the service manager does, start it as often as needed: the server is not there at once.

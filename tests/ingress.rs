@@ -8,7 +8,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::centre::{Centre, PROVIDER, Person};
+use crate::support::test_site::{PROVIDER, Person, TestSite};
 use countersign_portal::core::{Flavour, username_header};
 use countersign_portal::{Deed, Intent, now};
 
@@ -16,13 +16,13 @@ use countersign_portal::{Deed, Intent, now};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 struct Open {
-    centre: Centre,
+    centre: TestSite,
     alice: Person,
 }
 
 impl Open {
     async fn new(more: &str) -> Self {
-        let centre = Centre::open_with(more).await;
+        let centre = TestSite::open_with(more).await;
         let alice = centre.connect("alice").await;
         assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
         Self { centre, alice }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::centre::{self, Centre, Part, Person};
+use crate::support::test_site::{self, Part, Person, TestSite};
 use countersign_portal::{Answer, Deed, Fault, Request};
 use serde_json::Value;
 
@@ -60,12 +60,12 @@ async fn v39_the_instance_is_killed() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn an_instance_that_is_killed_while_it_copies_leaves_nothing_half_done() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let script = "mkdir from to; cd from; for i in $(seq 400); do mkdir $i; \
                   for j in $(seq 50); do echo $i > $i/$j; done; done; cd ..; echo mine > to/.countersign-copy-mine.part";
     let made = centre.shell_as("alice", &format!("cd {}; {script}", alice.home.display())).await;
-    assert!(made.status.success(), "{}", centre::said(&made));
+    assert!(made.status.success(), "{}", test_site::said(&made));
     let parts = || {
         let entries = fs::read_dir(alice.home.join("to")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -89,7 +89,7 @@ async fn an_instance_that_is_killed_while_it_copies_leaves_nothing_half_done() {
 }
 
 async fn killed(part: Part) {
-    let centre = Arc::new(Centre::open().await);
+    let centre = Arc::new(TestSite::open().await);
     let alice = Arc::new(centre.connect("alice").await);
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
 
@@ -149,14 +149,14 @@ async fn killed(part: Part) {
     assert!(!is_read || worked >= made, "{made} folders, {worked} records of the instance");
     // The logs verify, whichever process was killed while it wrote or signed them.
     let verified = centre.run_as("ucloud", &["audit", "verify"]).await;
-    assert!(verified.status.success(), "{}", centre::said(&verified));
+    assert!(verified.status.success(), "{}", test_site::said(&verified));
     #[allow(clippy::print_stdout, reason = "the figure that is quoted elsewhere")]
     {
         println!("{part:?} killed: back after {} ms; {done} requests answered, {cut} cut off", gone.as_millis());
     }
 }
 
-async fn is_served(centre: &Centre, person: &Person) -> bool {
+async fn is_served(centre: &TestSite, person: &Person) -> bool {
     centre.core.invoke(&centre.signed(person, &Deed::browse("/home"))).await.is_ok_and(|answer| answer.is_ok())
 }
 
@@ -179,7 +179,7 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn start(centre: &Arc<Centre>, person: &Arc<Person>) -> Self {
+    fn start(centre: &Arc<TestSite>, person: &Arc<Person>) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let workers = (0..AT_ONCE)
             .map(|worker| {

@@ -7,7 +7,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::centre::{Centre, said};
+use crate::support::test_site::{TestSite, said};
 use countersign_portal::{Algorithm, Deed, Intent, now};
 
 const MAPPER: &str = "/etc/countersign/mapper";
@@ -34,7 +34,7 @@ async fn v59_a_program_of_the_site_says_who_may_approve_and_nobody_else_can() {
     fs::write(MAPPER, SCRIPT).unwrap();
     fs::set_permissions(MAPPER, fs::Permissions::from_mode(0o755)).unwrap();
     let mapping = format!("[mapping]\ntype = \"command\"\ncommand = [\"{MAPPER}\", \"--map\"]\n");
-    let centre = Centre::open_with(&mapping).await;
+    let centre = TestSite::open_with(&mapping).await;
     let offered = centre.offer("alice#1234", Algorithm::Es256).await;
     let approve = ["connect", "approve", &offered.code, "--yes"];
 

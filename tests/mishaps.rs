@@ -5,13 +5,13 @@
 
 use std::fs;
 
-use crate::support::centre::{Centre, Part, said};
+use crate::support::test_site::{Part, TestSite, said};
 use nix::sys::signal::{Signal, kill};
 
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn r10_a_removed_socket_is_made_again() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     fs::remove_file(centre.ipc.join("ucloud.sock")).unwrap();
     let asks = async || centre.run_as("alice", &["connect", "list"]).await.status.success();
     centre.until("the socket is there again", asks).await;
@@ -21,7 +21,7 @@ async fn r10_a_removed_socket_is_made_again() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn r10_a_missing_home_is_named_to_the_operator_and_the_user_gets_a_sentence() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     if let Some(pid) = centre.pid(Part::Instance("alice")) {
         kill(pid, Signal::SIGTERM).unwrap();
@@ -37,7 +37,7 @@ async fn r10_a_missing_home_is_named_to_the_operator_and_the_user_gets_a_sentenc
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn r10_a_missing_run_directory_is_named_with_its_remedy() {
-    let centre = Centre::furnish("").await;
+    let centre = TestSite::furnish("").await;
     fs::remove_dir("/run/ucloud").unwrap();
     let output = centre.run_as("ucloud", &["server"]).await;
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
@@ -47,7 +47,7 @@ async fn r10_a_missing_run_directory_is_named_with_its_remedy() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn r10_after_a_refused_reload_nobody_says_that_it_was_taken_up() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let good = fs::read_to_string(&centre.config).unwrap();
     let reload = || kill(centre.pid(Part::Server).unwrap(), Signal::SIGHUP).unwrap();
     fs::write(&centre.config, format!("{good}\n[maintenance]\nenabled = 7\n")).unwrap();

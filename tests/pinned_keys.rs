@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::LazyLock;
 
-use crate::support::desk::{Desk, JWKS, Said, key, kid, now, refused};
+use crate::support::cli_fixture::{CliFixture, JWKS, Said, key, kid, now, refused};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{KeyId, ProviderId, Username};
@@ -51,7 +51,7 @@ fn provider(id: &str) -> ProviderId {
     ProviderId::parse(id).unwrap()
 }
 
-/// A line that pins a key of Alice's for the desk's provider.
+/// A line that pins a key of Alice's for the fixture's provider.
 fn pinned(number: u8) -> String {
     pinned_for("hpc", number)
 }
@@ -70,9 +70,9 @@ fn pinned_for(at: &str, number: u8) -> String {
 fn v51_a_user_sees_every_key_with_age_end_and_last_use() {
     let future = now() + 86_400 * 10 + 60;
     let keys = json!([listed(1, "active", future), listed(2, "revoked", future), listed(3, "active", now() - 5)]);
-    let desk = Desk::with_server(server(keys));
-    desk.write(PINS, &format!("# mine\n{}{}", pinned(1), pinned(4)));
-    let said = desk.run_at_home(&["keys", "list", "--wide"]);
+    let cli = CliFixture::with_server(server(keys));
+    cli.write(PINS, &format!("# mine\n{}{}", pinned(1), pinned(4)));
+    let said = cli.run_at_home(&["keys", "list", "--wide"]);
     said.expect(0, "");
     let rows: Vec<Vec<&str>> = said
         .out
@@ -91,7 +91,7 @@ fn v51_a_user_sees_every_key_with_age_end_and_last_use() {
     assert_eq!(rows[3], row(&three, "\"key 3\"", "3 days", "over", "2 hours ago", "expired", "no"));
     assert_eq!(rows[4], row(&four, "\"pinned 4\"", "1 minute", "in 1 day", "never", "only pinned", "yes"));
 
-    let said = desk.run_at_home(&["keys", "list", "--json"]);
+    let said = cli.run_at_home(&["keys", "list", "--json"]);
     let rows: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(rows[0]["state"], "active");
     assert_eq!((&rows[0]["pinned"], &rows[1]["pinned"]), (&json!(true), &json!(false)));
@@ -101,18 +101,18 @@ fn v51_a_user_sees_every_key_with_age_end_and_last_use() {
 
 #[test]
 fn r03_a_key_of_another_provider_is_shown_as_that_and_left_alone() {
-    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 86_400)])));
+    let cli = CliFixture::with_server(server(json!([listed(1, "active", now() + 86_400)])));
     let of_no_provider = pinned(5).replacen(" provider=hpc", "", 1);
     let lines = format!("{}{}{of_no_provider}", pinned(1), pinned_for("lab", 4));
-    desk.write(PINS, &lines);
+    cli.write(PINS, &lines);
     for wide in [&["keys", "list"][..], &["keys", "list", "--wide"]] {
-        let said = desk.run_at_home(wide);
+        let said = cli.run_at_home(wide);
         said.expect(0, "");
         let row = |number: u8| said.out.lines().find(|line| line.starts_with(&kid(number))).unwrap().to_owned();
         assert!(row(4).contains("pinned for lab") && !row(4).contains("only pinned"), "{said:?}");
         assert!(row(5).contains("only pinned"), "{said:?}");
     }
-    let said = desk.run_at_home(&["keys", "list", "--json"]);
+    let said = cli.run_at_home(&["keys", "list", "--json"]);
     let rows: Vec<Value> = serde_json::from_str(&said.out).unwrap();
     let of = |number: u8| {
         let row = rows.iter().find(|row| row["kid"] == kid(number)).unwrap();
@@ -124,42 +124,42 @@ fn r03_a_key_of_another_provider_is_shown_as_that_and_left_alone() {
         [word("hpc", "active"), word("lab", "other_provider"), word("hpc", "only_pinned")]
     );
 
-    desk.run_at_home(&["keys", "revoke", &kid(4)]).expect(1, "is pinned for the provider lab: revoke it there");
-    assert_eq!(desk.pins(), lines);
-    assert!(desk.asked("/keys/revoke").is_null());
+    cli.run_at_home(&["keys", "revoke", &kid(4)]).expect(1, "is pinned for the provider lab: revoke it there");
+    assert_eq!(cli.pins(), lines);
+    assert!(cli.asked("/keys/revoke").is_null());
 
     // The server knows a key with the same id for another origin: it does not count as pinned.
-    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 86_400)])));
-    desk.write(PINS, &pinned_for("lab", 1));
-    let said = desk.run_at_home(&["keys", "list"]);
+    let cli = CliFixture::with_server(server(json!([listed(1, "active", now() + 86_400)])));
+    cli.write(PINS, &pinned_for("lab", 1));
+    let said = cli.run_at_home(&["keys", "list"]);
     assert!(said.out.contains("not pinned") && said.out.contains("pinned for lab"), "{said:?}");
 }
 
 #[test]
 fn without_the_server_what_is_pinned_is_shown_all_the_same() {
-    let desk = Desk::without_server();
-    desk.write(PINS, &pinned(1));
-    let said = desk.run_at_home(&["keys", "list"]);
+    let cli = CliFixture::without_server();
+    cli.write(PINS, &pinned(1));
+    let said = cli.run_at_home(&["keys", "list"]);
     said.expect(4, "the server cannot be reached");
     assert!(said.out.contains(&kid(1)) && said.out.contains("unknown"), "{said:?}");
 }
 
 /// Adds a key from a file with that content.
-fn add(content: &str, more: &[&str]) -> (Desk, Said) {
-    let desk = Desk::with_server(server(json!([])));
-    desk.write("home/laptop.jwk", content);
-    let file = desk.path("home/laptop.jwk").display().to_string();
-    let said = desk.run_at_home(&[&["keys", "add", file.as_str(), "--yes"], more].concat());
-    (desk, said)
+fn add(content: &str, more: &[&str]) -> (CliFixture, Said) {
+    let cli = CliFixture::with_server(server(json!([])));
+    cli.write("home/laptop.jwk", content);
+    let file = cli.path("home/laptop.jwk").display().to_string();
+    let said = cli.run_at_home(&[&["keys", "add", file.as_str(), "--yes"], more].concat());
+    (cli, said)
 }
 
 #[test]
 fn a_key_is_added_from_a_file_on_both_sides() {
-    let (desk, said) = add(JWKS[0], &[]);
+    let (cli, said) = add(JWKS[0], &[]);
     said.expect(0, "");
     assert!(said.out.contains(&key(0).fingerprint()) && said.out.contains(&key(0).words().join(" ")), "{said:?}");
-    let asked = desk.asked("/keys/add");
-    let pins = Pins::parse(&desk.pins()).unwrap();
+    let asked = cli.asked("/keys/add");
+    let pins = Pins::parse(&cli.pins()).unwrap();
     let record = pins.keys_at(&provider("hpc")).next().unwrap();
     assert_eq!(asked["kid"], record.kid.to_string());
     assert_eq!((&asked["spki"], &asked["expires"]), (&json!(record.spki), &json!(record.expires.seconds())));
@@ -170,9 +170,9 @@ fn a_key_is_added_from_a_file_on_both_sides() {
     let spki = include_str!("support/core.pem").trim();
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{spki}\n-----END PUBLIC KEY-----\n");
     let algorithm = |more: &[&str]| {
-        let (desk, said) = add(&pem, more);
+        let (cli, said) = add(&pem, more);
         said.expect(0, "");
-        let asked = desk.asked("/keys/add");
+        let asked = cli.asked("/keys/add");
         (asked["algorithm"].clone(), asked["protocol"].clone(), asked["name"].clone())
     };
     assert_eq!(algorithm(&[]), (json!("PS256"), json!(2), json!("laptop.jwk")));
@@ -186,9 +186,9 @@ fn a_key_is_added_from_a_file_on_both_sides() {
 #[test]
 fn v13_v14_private_weak_and_foreign_keys_are_not_added() {
     let check = |content: &str, more: &[&str], code: i32, want: &str| {
-        let (desk, said) = add(content, more);
+        let (cli, said) = add(content, more);
         said.expect(code, want);
-        assert!(desk.asked("/keys/add").is_null() && desk.pins().is_empty(), "{want}");
+        assert!(cli.asked("/keys/add").is_null() && cli.pins().is_empty(), "{want}");
     };
     let private = JWKS[0].replacen('}', r#","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#, 1);
     check(&private, &[], 3, "laptop.jwk is not a public key that can be added: this is a private key");
@@ -199,140 +199,140 @@ fn v13_v14_private_weak_and_foreign_keys_are_not_added() {
     check(JWKS[0], &["--v1", "--algorithm", "ES256"], 2, "keys of version 1 sign with RS256");
     check(JWKS[0], &["--username", "bob#1"], 3, "this account is not connected to that UCloud user");
     check(JWKS[0], &["--algorithm", "HS256"], 2, "invalid value 'HS256'");
-    let desk = Desk::with_server(server(json!([])));
-    desk.run_at_home(&["keys", "add", "/no/such/file", "--yes"]).expect(1, "cannot read /no/such/file");
+    let cli = CliFixture::with_server(server(json!([])));
+    cli.run_at_home(&["keys", "add", "/no/such/file", "--yes"]).expect(1, "cannot read /no/such/file");
 }
 
 #[test]
 fn a_key_that_the_server_refuses_is_not_pinned() {
     let mut known = server(json!([]));
-    let desk = Desk::with_server(move |path, question| match path {
+    let cli = CliFixture::with_server(move |path, question| match path {
         "/keys/add" => refused(429, "TOO_MANY", "16 keys are enough"),
         _ => known(path, question),
     });
-    desk.write("home/laptop.jwk", JWKS[0]);
-    desk.write(PINS, &pinned(1));
-    let before = desk.pins();
-    let file = desk.path("home/laptop.jwk").display().to_string();
-    desk.run_at_home(&["keys", "add", &file, "--yes"]).expect(3, "the server refuses: \"16 keys are enough\"");
-    assert_eq!(desk.pins(), before);
+    cli.write("home/laptop.jwk", JWKS[0]);
+    cli.write(PINS, &pinned(1));
+    let before = cli.pins();
+    let file = cli.path("home/laptop.jwk").display().to_string();
+    cli.run_at_home(&["keys", "add", &file, "--yes"]).expect(3, "the server refuses: \"16 keys are enough\"");
+    assert_eq!(cli.pins(), before);
 }
 
 #[test]
 fn an_account_of_several_users_names_one() {
-    let desk = Desk::with_server(|path, _| match path {
+    let cli = CliFixture::with_server(|path, _| match path {
         "/whoami" => (200, whoami(&[ALICE, "bob#5678"])),
         _ => (200, json!({})),
     });
-    desk.write("home/laptop.jwk", JWKS[0]);
-    let file = desk.path("home/laptop.jwk").display().to_string();
-    desk.run_at_home(&["keys", "add", &file, "--yes"]).expect(2, "name one with --username");
-    desk.run_at_home(&["keys", "add", &file, "--yes", "--username", "bob#5678"]).expect(0, "");
-    assert_eq!(desk.asked("/keys/add")["username"], "bob#5678");
+    cli.write("home/laptop.jwk", JWKS[0]);
+    let file = cli.path("home/laptop.jwk").display().to_string();
+    cli.run_at_home(&["keys", "add", &file, "--yes"]).expect(2, "name one with --username");
+    cli.run_at_home(&["keys", "add", &file, "--yes", "--username", "bob#5678"]).expect(0, "");
+    assert_eq!(cli.asked("/keys/add")["username"], "bob#5678");
 }
 
 #[test]
 fn v51_a_revocation_goes_as_far_as_it_can() {
     let one = kid(1);
-    let revoke = |desk: &Desk| desk.run_at_home(&["keys", "revoke", &one]);
+    let revoke = |cli: &CliFixture| cli.run_at_home(&["keys", "revoke", &one]);
 
     // Both sides.
-    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 60)])));
-    desk.write(PINS, &format!("# mine\n{}{}", pinned(1), pinned(2)));
-    let said = revoke(&desk);
+    let cli = CliFixture::with_server(server(json!([listed(1, "active", now() + 60)])));
+    cli.write(PINS, &format!("# mine\n{}{}", pinned(1), pinned(2)));
+    let said = revoke(&cli);
     said.expect(0, "");
     assert!(said.out.contains("is revoked at the server.") && said.out.contains("is not pinned in"), "{said:?}");
-    assert_eq!(desk.pins(), format!("# mine\n{}", pinned(2)));
-    assert_eq!(desk.asked("/keys/revoke"), json!({ "username": ALICE, "kid": one }));
+    assert_eq!(cli.pins(), format!("# mine\n{}", pinned(2)));
+    assert_eq!(cli.asked("/keys/revoke"), json!({ "username": ALICE, "kid": one }));
 
     // Only the server has it.
-    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 60)])));
-    let said = revoke(&desk);
+    let cli = CliFixture::with_server(server(json!([listed(1, "active", now() + 60)])));
+    let said = revoke(&cli);
     said.expect(0, "");
     assert!(said.out.contains("is revoked at the server.") && !said.out.contains("pinned"), "{said:?}");
-    assert!(!desk.path("home/.config").exists());
+    assert!(!cli.path("home/.config").exists());
 
     // Only the account has it.
     let mut known = server(json!([]));
-    let desk = Desk::with_server(move |path, question| match path {
+    let cli = CliFixture::with_server(move |path, question| match path {
         "/keys/revoke" => refused(404, "NOT_FOUND", "no such key"),
         _ => known(path, question),
     });
-    desk.write(PINS, &pinned(1));
-    let said = revoke(&desk);
+    cli.write(PINS, &pinned(1));
+    let said = revoke(&cli);
     said.expect(0, "");
     assert!(!said.out.contains("at the server") && said.out.contains("is not pinned in"), "{said:?}");
 
     // Neither.
-    revoke(&Desk::with_server(server(json!([])))).expect(1, &format!("there is no key {one}"));
+    revoke(&CliFixture::with_server(server(json!([])))).expect(1, &format!("there is no key {one}"));
 
     // The server is gone: the instance's half is done, and the message says that the rest is open.
-    let desk = Desk::without_server();
-    desk.write(PINS, &pinned(1));
-    revoke(&desk).expect(4, "Your instance refuses the key already. Repeat this when the server answers");
-    assert_eq!(desk.pins(), "");
+    let cli = CliFixture::without_server();
+    cli.write(PINS, &pinned(1));
+    revoke(&cli).expect(4, "Your instance refuses the key already. Repeat this when the server answers");
+    assert_eq!(cli.pins(), "");
 
     // The pins cannot be read: the server's half is done.
-    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 60)])));
-    desk.write(PINS, "half a line\n");
-    let said = revoke(&desk);
+    let cli = CliFixture::with_server(server(json!([listed(1, "active", now() + 60)])));
+    cli.write(PINS, "half a line\n");
+    let said = revoke(&cli);
     said.expect(1, "has to be mended by hand");
     assert!(said.out.contains("is revoked at the server."), "{said:?}");
 
     // The server refuses.
     let mut known = server(json!([listed(1, "active", now() + 60)]));
-    let desk = Desk::with_server(move |path, question| match path {
+    let cli = CliFixture::with_server(move |path, question| match path {
         "/keys/revoke" => refused(403, "NOT_YOURS", "that is not your key"),
         _ => known(path, question),
     });
-    revoke(&desk).expect(3, "the server refuses: \"that is not your key\"");
+    revoke(&cli).expect(3, "the server refuses: \"that is not your key\"");
 }
 
 #[test]
 fn a_key_id_may_begin_with_a_hyphen() {
-    let desk = Desk::with_server(server(json!([])));
+    let cli = CliFixture::with_server(server(json!([])));
     let kid = KeyId::from_bytes([0xfb; 16]).to_string();
     assert!(kid.starts_with('-'));
-    desk.run_at_home(&["keys", "revoke", &kid]).expect(1, "there is no key -");
+    cli.run_at_home(&["keys", "revoke", &kid]).expect(1, "there is no key -");
 }
 
 #[test]
 fn the_pins_are_replaced_whole_and_a_leftover_is_no_hindrance() {
-    let desk = Desk::with_server(server(json!([])));
-    desk.write(PINS, &format!("{}{}", pinned(1), pinned(2)));
-    desk.write("home/.config/countersign/.authorized_keys.unfinished", "half a fi");
-    let before = fs::metadata(desk.path(PINS)).unwrap().ino();
-    let held = fs::read_to_string(desk.path(PINS)).unwrap();
-    let reader = fs::File::open(desk.path(PINS)).unwrap();
-    desk.run_at_home(&["keys", "revoke", &kid(1)]).expect(0, "");
-    assert_ne!(fs::metadata(desk.path(PINS)).unwrap().ino(), before, "written in place");
+    let cli = CliFixture::with_server(server(json!([])));
+    cli.write(PINS, &format!("{}{}", pinned(1), pinned(2)));
+    cli.write("home/.config/countersign/.authorized_keys.unfinished", "half a fi");
+    let before = fs::metadata(cli.path(PINS)).unwrap().ino();
+    let held = fs::read_to_string(cli.path(PINS)).unwrap();
+    let reader = fs::File::open(cli.path(PINS)).unwrap();
+    cli.run_at_home(&["keys", "revoke", &kid(1)]).expect(0, "");
+    assert_ne!(fs::metadata(cli.path(PINS)).unwrap().ino(), before, "written in place");
     // A reader that had the file open still reads all of it.
     assert_eq!(std::io::read_to_string(reader).unwrap(), held);
-    assert_eq!(desk.pins(), pinned(2));
-    let left: Vec<_> = fs::read_dir(desk.path("home/.config/countersign")).unwrap().collect();
+    assert_eq!(cli.pins(), pinned(2));
+    let left: Vec<_> = fs::read_dir(cli.path("home/.config/countersign")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]
 fn commands_at_once_do_not_lose_each_other_s_lines() {
-    let desk = Desk::with_server(server(json!([])));
-    desk.write("home/laptop.jwk", JWKS[0]);
-    let file = desk.path("home/laptop.jwk").display().to_string();
-    let running: Vec<_> = (0..8).map(|_| desk.start_at_home(&["keys", "add", &file, "--yes"])).collect();
+    let cli = CliFixture::with_server(server(json!([])));
+    cli.write("home/laptop.jwk", JWKS[0]);
+    let file = cli.path("home/laptop.jwk").display().to_string();
+    let running: Vec<_> = (0..8).map(|_| cli.start_at_home(&["keys", "add", &file, "--yes"])).collect();
     for child in running {
         Said::of(child.wait_with_output().unwrap()).expect(0, "");
     }
-    let pins = Pins::parse(&desk.pins()).unwrap();
+    let pins = Pins::parse(&cli.pins()).unwrap();
     assert_eq!(pins.keys_at(&provider("hpc")).map(|key| key.kid).collect::<BTreeSet<_>>().len(), 8);
 }
 
 #[test]
 fn a_home_that_cannot_be_written_fails_before_the_server_is_told() {
-    let (desk, _) = add(JWKS[0], &[]);
-    desk.chmod("home/.config/countersign", 0o500);
-    let file = desk.path("home/laptop.jwk").display().to_string();
-    let said = desk.run_at_home(&["keys", "add", &file, "--yes"]);
+    let (cli, _) = add(JWKS[0], &[]);
+    cli.chmod("home/.config/countersign", 0o500);
+    let file = cli.path("home/laptop.jwk").display().to_string();
+    let said = cli.run_at_home(&["keys", "add", &file, "--yes"]);
     said.expect(1, "authorized_keys: Permission denied");
-    assert_eq!(desk.asked_at().iter().filter(|path| *path == "/keys/add").count(), 1, "only the first");
-    desk.chmod("home/.config/countersign", 0o700);
+    assert_eq!(cli.asked_at().iter().filter(|path| *path == "/keys/add").count(), 1, "only the first");
+    cli.chmod("home/.config/countersign", 0o700);
 }

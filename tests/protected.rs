@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::centre::{Centre, PROVIDER, Person};
 use crate::support::stream::{granted, open};
+use crate::support::test_site::{PROVIDER, Person, TestSite};
 use countersign_portal::Deed;
 use countersign_portal::core::Brings;
 use tokio_tungstenite::tungstenite::Message;
@@ -33,7 +33,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-async fn check_refused(centre: &Centre, person: &Person, deeds: impl IntoIterator<Item = Deed>) {
+async fn check_refused(centre: &TestSite, person: &Person, deeds: impl IntoIterator<Item = Deed>) {
     let before = contents(&person.home);
     for deed in deeds {
         let answer = centre.perform(person, &deed).await;
@@ -50,7 +50,7 @@ fn pair(old: &str, new: &str) -> Vec<(String, String)> {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v65_s02_what_ucloud_s_page_has_signed_installs_no_key() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     centre.write(&alice, "evil", b"ssh-ed25519 AAAA theirs\n");
     let pins = ".config/countersign/authorized_keys";
@@ -120,7 +120,7 @@ async fn v65_s02_what_ucloud_s_page_has_signed_installs_no_key() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v65_s02_no_file_of_a_folder_that_is_sent_is_a_key() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let script =
         "mkdir -m 700 .ssh; mkdir sub; ln -s ../.ssh sub/ssh; ln -s ../.config sub/config; ln -s ssh sub/twice";

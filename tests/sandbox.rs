@@ -14,7 +14,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::centre::{Centre, Part};
+use crate::support::test_site::{Part, TestSite};
 use countersign_portal::Endpoint;
 use nix::libc;
 use nix::unistd::{User, chown};
@@ -34,7 +34,7 @@ struct Surroundings {
 const ABSTRACT: &str = "countersign-test-of-the-sandbox";
 
 impl Surroundings {
-    fn make(centre: &Centre) -> Self {
+    fn make(centre: &TestSite) -> Self {
         let ucloud = User::from_name("ucloud").unwrap().unwrap();
         for name in ["victim-1", "victim-2", "victim-3", "audit/gateway/victim"] {
             let path = centre.state.join(name);
@@ -168,14 +168,14 @@ const CALLS: [i64; 17] = [
 ];
 
 /// Makes the gateway perform these deeds at its next start.
-fn plan(centre: &Centre, deeds: impl IntoIterator<Item = String>) {
+fn plan(centre: &TestSite, deeds: impl IntoIterator<Item = String>) {
     let deeds: Vec<String> = deeds.into_iter().collect();
     fs::write(centre.state.join("misbehave"), deeds.join("\n")).unwrap();
     fs::set_permissions(centre.state.join("misbehave"), fs::Permissions::from_mode(0o644)).unwrap();
 }
 
 /// The recorded outcomes.
-async fn outcome(centre: &Centre) -> BTreeMap<String, String> {
+async fn outcome(centre: &TestSite) -> BTreeMap<String, String> {
     let report = || fs::read_to_string(centre.state.join("misbehaved")).unwrap_or_default();
     centre.until("the gateway has done its worst", async || report().ends_with("end\n")).await;
     let lines = report();
@@ -195,14 +195,14 @@ fn compare(rows: &[Row], found: &BTreeMap<String, String>, want: impl Fn(&Row) -
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn is_of_use(centre: &Centre) {
+async fn is_of_use(centre: &TestSite) {
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
 }
 
-async fn misbehave(gateway: &str) -> (Centre, Vec<Row>, BTreeMap<String, String>, Surroundings) {
+async fn misbehave(gateway: &str) -> (TestSite, Vec<Row>, BTreeMap<String, String>, Surroundings) {
     let mut surroundings = None;
-    let centre = Centre::open_with_gateway(gateway, |centre| {
+    let centre = TestSite::open_with_gateway(gateway, |centre| {
         let made = Surroundings::make(centre);
         plan(centre, made.rows().into_iter().map(|(deed, ..)| deed));
         surroundings = Some(made);
@@ -244,7 +244,7 @@ async fn p3_landlock_alone_keeps_it_from_files_ports_and_processes() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn p3_no_system_call_but_those_on_the_list_goes_through() {
-    let centre = Centre::open_with_gateway("", |centre| plan(centre, ["sweep".to_owned()])).await;
+    let centre = TestSite::open_with_gateway("", |centre| plan(centre, ["sweep".to_owned()])).await;
     assert_eq!(outcome(&centre).await["sweep"], "done");
     is_of_use(&centre).await;
 }
@@ -265,7 +265,7 @@ async fn without_the_sandbox_an_inherited_socket_leads_anywhere() {
 async fn reconnecting(gateway: &str) -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
     let deed = format!("reconnect {}", port.local_addr().unwrap());
-    let centre = Centre::furnish_at(Endpoint::plain, gateway, "").await;
+    let centre = TestSite::furnish_at(Endpoint::plain, gateway, "").await;
     plan(&centre, [deed.clone()]);
     centre.supervise();
     outcome(&centre).await.remove(&deed).unwrap()
@@ -285,7 +285,7 @@ async fn p3_where_instances_have_ports_no_others_are_connected_to() {
     let inside = inside.local_addr().unwrap();
     let outside = outside.local_addr().unwrap();
     let deeds = [format!("connect {inside}"), format!("connect {outside}"), "listen 127.0.0.1:0".to_owned()];
-    let centre = Centre::open_with_gateway("", |centre| {
+    let centre = TestSite::open_with_gateway("", |centre| {
         let text = fs::read_to_string(&centre.config).unwrap();
         let tcp = format!("launch = \"sudo\"\nlisten = \"tcp\"\nfirst_port = {own}\n");
         fs::write(&centre.config, text.replace("launch = \"sudo\"\n", &tcp)).unwrap();
@@ -311,7 +311,7 @@ fn forget_landlock() {
 #[ignore = "needs an installation: run by ./test"]
 async fn p8_without_landlock_there_is_no_gateway() {
     forget_landlock();
-    let centre = Centre::furnish("").await;
+    let centre = TestSite::furnish("").await;
     centre.supervise();
     let words = "Landlock cannot restrict the gateway; gateway.sandbox = ";
     centre.until("the gateway says why it does not start", async || centre.last_words().contains(words)).await;
@@ -322,7 +322,7 @@ async fn p8_without_landlock_there_is_no_gateway() {
 #[ignore = "needs an installation: run by ./test"]
 async fn without_landlock_a_site_may_do_with_the_rest() {
     forget_landlock();
-    let centre = Centre::open_with_gateway("sandbox = \"available\"", |centre| {
+    let centre = TestSite::open_with_gateway("sandbox = \"available\"", |centre| {
         plan(centre, ["read /etc/passwd".to_owned(), "make /run/tmp/made".to_owned()]);
     })
     .await;

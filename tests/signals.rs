@@ -6,17 +6,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::centre::{Centre, PROVIDER, Part, Person, said};
+use crate::support::test_site::{PROVIDER, Part, Person, TestSite, said};
 use countersign_portal::{Deed, Endpoint, Request, TestCertificate};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{User, chown};
 
-fn tell(centre: &Centre, part: Part, signal: Signal) {
+fn tell(centre: &TestSite, part: Part, signal: Signal) {
     kill(centre.pid(part).unwrap(), signal).unwrap();
 }
 
-async fn with_much_to_copy() -> (Centre, Person) {
-    let centre = Centre::open().await;
+async fn with_much_to_copy() -> (TestSite, Person) {
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok());
     let script =
@@ -27,7 +27,7 @@ async fn with_much_to_copy() -> (Centre, Person) {
 }
 
 /// The request for a copy that was answered although that process was told to stop meanwhile.
-async fn copied_while(centre: &Centre, alice: &Person, part: Part) -> Request {
+async fn copied_while(centre: &TestSite, alice: &Person, part: Part) -> Request {
     let to = alice.home.join("to");
     let request = centre.signed(alice, &Deed::copy("/home/from", "/home/to/copy"));
     let stopping = async {
@@ -72,7 +72,7 @@ async fn told_to_stop_they_finish_what_is_under_way_and_end() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn told_to_read_again_they_go_on() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok());
     let pids = || [Part::Server, Part::Gateway, Part::Instance("alice")].map(|part| centre.pid(part));
@@ -88,7 +88,7 @@ async fn told_to_read_again_they_go_on() {
 }
 
 /// Replaces the certificate files, as a renewal does.
-fn put_certificate(centre: &Centre, name: &str) -> String {
+fn put_certificate(centre: &TestSite, name: &str) -> String {
     let TestCertificate { authority_pem, certificate_pem, key_pem } = TestCertificate::make("localhost").unwrap();
     let etc = centre.config.parent().unwrap();
     let ucloud = User::from_name("ucloud").unwrap().unwrap();
@@ -108,7 +108,7 @@ fn put_certificate(centre: &Centre, name: &str) -> String {
 #[ignore = "needs an installation: run by ./test"]
 async fn a_certificate_that_was_renewed_is_taken_up() {
     let tls = "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }";
-    let centre = Centre::furnish_at(Endpoint::plain, tls, "").await;
+    let centre = TestSite::furnish_at(Endpoint::plain, tls, "").await;
     let first = put_certificate(&centre, "first");
     centre.supervise();
     let address = centre.origin().replace("http://127.0.0.1", "https://localhost");

@@ -6,8 +6,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::centre::{Centre, PROVIDER, Part, Person, said};
 use crate::support::stream::{self, Browser};
+use crate::support::test_site::{PROVIDER, Part, Person, TestSite, said};
 use countersign_portal::core::{Brings, username_header};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Deed, Intent, now};
@@ -17,13 +17,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 struct Open {
-    centre: Centre,
+    centre: TestSite,
     alice: Person,
 }
 
 impl Open {
     async fn new() -> Self {
-        let centre = Centre::open().await;
+        let centre = TestSite::open().await;
         let alice = centre.connect("alice").await;
         assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
         Self { centre, alice }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::support::centre::{Centre, Person};
+use crate::support::test_site::{Person, TestSite};
 use countersign_portal::Deed;
 
 const ONE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB alice@laptop";
@@ -23,7 +23,7 @@ fn installed(person: &Person) -> Option<String> {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn keys_that_the_user_signed_are_written_as_the_user_and_taken_away_again() {
-    let centre = Centre::open_with("[ssh]\nkeys = true\n").await;
+    let centre = TestSite::open_with("[ssh]\nkeys = true\n").await;
     let alice = centre.connect("alice").await;
     assert!(centre.perform(&alice, &upload(&[TWO, ONE])).await.is_ok());
     let file = fs::metadata(alice.home.join(".ssh/authorized_keys")).unwrap();
@@ -53,7 +53,7 @@ async fn keys_that_the_user_signed_are_written_as_the_user_and_taken_away_again(
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_site_that_does_not_say_so_installs_none() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let refused = centre.perform(&alice, &upload(&[ONE])).await;
     assert_eq!((refused.status, refused.error_code().as_str()), (404, "NOT_FOUND"), "{refused:?}");

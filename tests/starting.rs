@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::centre::{Centre, Part, Person, said};
+use crate::support::test_site::{Part, Person, TestSite, said};
 use nix::sys::signal::{Signal, kill};
 
 /// Starts of the instance under attack. While it could be traced from `execve` to
@@ -110,7 +110,7 @@ impl Drop for OfAlices {
 }
 
 /// Ends the instance, as its user may, so that the next request starts another.
-async fn end_instance(centre: &Centre, person: &Person) {
+async fn end_instance(centre: &TestSite, person: &Person) {
     let pid = centre.pid(Part::Instance(person.account)).expect("an instance");
     kill(pid, Signal::SIGTERM).unwrap();
     centre.until("the instance has ended", async || centre.pid(Part::Instance(person.account)).is_none()).await;
@@ -119,7 +119,7 @@ async fn end_instance(centre: &Centre, person: &Person) {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v71_s01_no_program_of_the_users_gets_at_their_starting_instance() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let end = std::env::temp_dir().join("end");
     let mut grabber = OfAlices::run(GRABBER, &[&end]);
@@ -145,7 +145,7 @@ async fn v71_s01_no_program_of_the_users_gets_at_their_starting_instance() {
 async fn v71_s01_a_server_whose_program_users_can_read_does_not_start() {
     let program = Path::new("/usr/bin/countersign");
     assert_eq!(fs::metadata(program).unwrap().permissions().mode() & 0o7777, 0o711);
-    let centre = Centre::furnish("").await;
+    let centre = TestSite::furnish("").await;
     for (mode, why) in [(0o755, "chmod 0711"), (0o731, "chmod go-w")] {
         fs::set_permissions(program, fs::Permissions::from_mode(mode)).unwrap();
         let output = centre.run_as("ucloud", &["server"]).await;
@@ -161,7 +161,7 @@ async fn v71_s01_a_server_whose_program_users_can_read_does_not_start() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v72_s01_another_process_of_the_user_cannot_say_that_the_instance_is_ready() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     if centre.pid(Part::Instance("alice")).is_some() {
         end_instance(&centre, &alice).await;
@@ -199,7 +199,7 @@ print $heard =~ /HTTP/ ? "heard" : "unheard";
 #[ignore = "needs an installation: run by ./test"]
 async fn s15_no_other_account_is_heard_at_an_instances_port() {
     let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let centre = Centre::open_with_gateway("", |centre| {
+    let centre = TestSite::open_with_gateway("", |centre| {
         let text = fs::read_to_string(&centre.config).unwrap();
         let tcp = format!("launch = \"sudo\"\nlisten = \"tcp\"\nfirst_port = {first}\n");
         fs::write(&centre.config, text.replace("launch = \"sudo\"\n", &tcp)).unwrap();

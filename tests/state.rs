@@ -6,12 +6,12 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::centre::{Centre, Part, Person, said};
+use crate::support::test_site::{Part, Person, TestSite, said};
 use countersign_portal::Deed;
 use serde_json::Value;
 
 /// The key id of that user's only key.
-async fn kid(centre: &Centre, person: &Person) -> String {
+async fn kid(centre: &TestSite, person: &Person) -> String {
     let listed = centre.run_as(person.account, &["keys", "list", "--json"]).await;
     let keys: Value = serde_json::from_slice(&listed.stdout).unwrap();
     keys[0]["kid"].as_str().unwrap().to_owned()
@@ -19,7 +19,7 @@ async fn kid(centre: &Centre, person: &Person) -> String {
 
 /// Kills the server and moves its store to `store.away`. Waits until the server has failed to start
 /// without it.
-async fn without_its_store(centre: &Centre) {
+async fn without_its_store(centre: &TestSite) {
     let starts = centre.starts();
     centre.kill(Part::Server);
     fs::rename(centre.state.join("store"), centre.state.join("store.away")).unwrap();
@@ -30,14 +30,14 @@ async fn without_its_store(centre: &Centre) {
 }
 
 /// Puts the store back, damaged by `spoil`.
-fn put_back(centre: &Centre, spoil: impl FnOnce(&Path)) {
+fn put_back(centre: &TestSite, spoil: impl FnOnce(&Path)) {
     spoil(&centre.state.join("store.away/db"));
     fs::remove_dir_all(centre.state.join("store")).unwrap();
     fs::rename(centre.state.join("store.away"), centre.state.join("store")).unwrap();
 }
 
 /// Repeats the command until no failing server holds the directory.
-async fn accept(centre: &Centre, keys: &str) -> String {
+async fn accept(centre: &TestSite, keys: &str) -> String {
     let outcome = std::cell::RefCell::new(String::new());
     let is_done = async || {
         let ran = centre.run_as("ucloud", &["state", "accept", "--keys", keys, "--yes"]).await;
@@ -52,7 +52,7 @@ async fn accept(centre: &Centre, keys: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn v74_r06_a_damaged_store_does_not_start_and_accepted_it_keeps_every_revocation() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
     assert!(centre.browse(&bob, "/home").await.is_ok(), "{}", centre.last_words());
     let pins = fs::read(alice.home.join(".config/countersign/authorized_keys")).unwrap();
@@ -82,7 +82,7 @@ async fn v74_r06_a_damaged_store_does_not_start_and_accepted_it_keeps_every_revo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn v74_r06_a_backup_that_is_restored_revokes_all_keys() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let bob = centre.connect("bob").await;
     assert!(centre.browse(&bob, "/home").await.is_ok(), "{}", centre.last_words());
     without_its_store(&centre).await;

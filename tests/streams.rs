@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use crate::support::centre::{Accounts, Centre, PROVIDER, Part, Person, said};
 use crate::support::stream::{Terminal, granted, message, open, rpc, text_of};
+use crate::support::test_site::{Accounts, PROVIDER, Part, Person, TestSite, said};
 use countersign_portal::session::{self, OPEN};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Deed, Intent, now};
@@ -23,7 +23,7 @@ fn is_alive(pid: &str) -> bool {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_terminal_is_the_user_s_own() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let home = fs::metadata(&alice.home).unwrap();
     let mut terminal = Terminal::open(&centre, &alice).await;
@@ -55,7 +55,7 @@ async fn a_terminal_is_the_user_s_own() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v53_a_terminal_ends_with_its_pinned_key_within_a_second() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let mut terminal = Terminal::open(&centre, &alice).await;
     let pid = terminal.run("echo $$").await.trim().to_owned();
@@ -70,7 +70,7 @@ async fn v53_a_terminal_ends_with_its_pinned_key_within_a_second() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_site_may_offer_no_terminals() {
-    let centre = Centre::open_with("[terminals]\noffered = false\n").await;
+    let centre = TestSite::open_with("[terminals]\noffered = false\n").await;
     let alice = centre.connect("alice").await;
     let answer = centre.perform(&alice, &Deed::Terminal("/home".to_owned())).await;
     assert_eq!((answer.status, answer.error_code().as_str()), (404, "NOT_FOUND"), "{answer:?}");
@@ -79,7 +79,7 @@ async fn a_site_may_offer_no_terminals() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_terminal_ends_with_its_instance() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let mut terminal = Terminal::open(&centre, &alice).await;
@@ -96,7 +96,7 @@ async fn a_terminal_ends_with_its_instance() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_search_tells_what_it_finds_and_closes() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     for number in 0..250 {
         centre.write(&alice, &format!("Needle-{number}"), b"");
@@ -128,7 +128,7 @@ async fn a_search_tells_what_it_finds_and_closes() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn there_is_no_job_to_follow() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let mut socket = rpc(&centre, &alice, &format!("/ucloud/jobs.provider.{PROVIDER}/websocket")).await;
     let (item, payload) = (Projection::new([("id", json!("1"))]), json!({"type": "init", "job": {"id": "1"}}));
@@ -145,7 +145,7 @@ async fn there_is_no_job_to_follow() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v76_c03_c10_c11_what_nobody_signed_ends_at_once_and_never_cores_process() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let token = format!("Bearer {}", centre.core.token().unwrap());
     let search = json!({
@@ -212,7 +212,7 @@ print(heard)
 
 /// The answers of alice's instance to the account `ucloud`, which opens a WebSocket at its socket
 /// and sends `messages`.
-async fn speak(centre: &Centre, path: &str, headers: &str, messages: &[String]) -> String {
+async fn speak(centre: &TestSite, path: &str, headers: &str, messages: &[String]) -> String {
     let mut instances = fs::read_dir(centre.state.join("instances")).unwrap().map(|entry| entry.unwrap().path());
     let socket = instances.find(|path| path.to_str().unwrap().contains("/1101-")).unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -236,7 +236,7 @@ async fn speak(centre: &Centre, path: &str, headers: &str, messages: &[String]) 
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn p3_s04_a_terminals_token_and_proof_open_it_for_the_gateways_account() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let (token, proof) = granted(&centre, &alice, &Deed::Terminal("/home".to_owned())).await;
     let headers = format!("ucloud-session-token: {token}\r\nucloud-signed-intent: {proof}\r\n");
@@ -258,7 +258,7 @@ async fn p3_s04_a_terminals_token_and_proof_open_it_for_the_gateways_account() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v57_an_instance_judges_messages_and_tokens_itself() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
     centre.write(&alice, "needle", b"");
     assert!(centre.browse(&alice, "/home").await.is_ok());

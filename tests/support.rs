@@ -1,9 +1,9 @@
 //! What several tests use: a whole centre and its parts.
 
-pub(crate) mod centre;
-pub(crate) mod desk;
+pub(crate) mod cli_fixture;
+pub(crate) mod config_fixture;
 pub(crate) mod machine;
 pub(crate) mod program;
-pub(crate) mod site;
 pub(crate) mod stream;
+pub(crate) mod test_site;
 pub(crate) mod transfer;

@@ -6,7 +6,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::centre::{self, Centre, Part, Person};
+use crate::support::test_site::{self, Part, Person, TestSite};
 use countersign_portal::core::ShownTask;
 use countersign_portal::{Deed, Intent};
 
@@ -17,17 +17,17 @@ const COPIES: usize = 200;
 const FILES: &str =
     "mkdir -p from; cd from; for i in $(seq 100); do mkdir $i; seq 100 | while read j; do : > $i/$j; done; done";
 
-async fn scene() -> (Centre, Person) {
-    let centre = Centre::open().await;
+async fn scene() -> (TestSite, Person) {
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let made = centre.shell_as("alice", &format!("cd {}; {FILES}", alice.home.display())).await;
-    assert!(made.status.success(), "{}", centre::said(&made));
+    assert!(made.status.success(), "{}", test_site::said(&made));
     assert!(centre.browse(&alice, "/home").await.is_ok());
     (centre, alice)
 }
 
 /// Starts copies so long that Core's request is answered before they are done.
-async fn begin_copy(centre: &Centre, alice: &Person) -> ShownTask {
+async fn begin_copy(centre: &TestSite, alice: &Person) -> ShownTask {
     let answer = centre.perform(alice, &many_copies()).await;
     assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
     centre.until("the task is shown", async || !centre.control.tasks().is_empty()).await;
@@ -43,10 +43,10 @@ fn many_copies() -> Deed {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn c08_a_late_deposit_and_a_long_copy_are_answered_before_core_gives_up() {
-    let centre = Centre::open_with("[intent]\ndeposit_wait_ms = 3000\n").await;
+    let centre = TestSite::open_with("[intent]\ndeposit_wait_ms = 3000\n").await;
     let alice = centre.connect("alice").await;
     let made = centre.shell_as("alice", &format!("cd {}; {FILES}", alice.home.display())).await;
-    assert!(made.status.success(), "{}", centre::said(&made));
+    assert!(made.status.success(), "{}", test_site::said(&made));
     assert!(centre.browse(&alice, "/home").await.is_ok());
     let deed = many_copies();
     let request = centre.core.request(&alice.username, &deed, None).unwrap();
@@ -67,11 +67,11 @@ async fn c08_a_late_deposit_and_a_long_copy_are_answered_before_core_gives_up() 
     centre.until("Core shows that it was stopped", async || state(&centre) == "CANCELLED").await;
 }
 
-fn state(centre: &Centre) -> String {
+fn state(centre: &TestSite) -> String {
     centre.control.tasks().first().and_then(|task| task.states.last().cloned()).unwrap_or_default()
 }
 
-async fn say(centre: &Centre, alice: &Person, id: i64, state: &str) -> u16 {
+async fn say(centre: &TestSite, alice: &Person, id: i64, state: &str) -> u16 {
     centre.perform(alice, &Deed::PauseOrCancel(id, state.to_owned())).await.status
 }
 

@@ -8,8 +8,8 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::support::centre::{Centre, Offered, PROVIDER, Part, Person, said};
 use crate::support::stream::{Terminal, message, rpc};
+use crate::support::test_site::{Offered, PROVIDER, Part, Person, TestSite, said};
 use crate::support::transfer::{download, send, token};
 use countersign_portal::core::ControlCall;
 use countersign_portal::session::{CONTINUE, OPEN, Piece};
@@ -30,16 +30,16 @@ const MORE: &str = "[ssh]\nkeys = true\n[maintenance]\nenabled = false\nallow = 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn the_whole_tour_over_http_1() {
-    tour(Centre::open_with(MORE).await).await;
+    tour(TestSite::open_with(MORE).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn the_whole_tour_over_tls_with_deposits() {
-    tour(Centre::open_over_tls(MORE).await).await;
+    tour(TestSite::open_over_tls(MORE).await).await;
 }
 
-async fn tour(centre: Centre) {
+async fn tour(centre: TestSite) {
     let alice = connect(&centre, "alice", ALICE).await;
     let bob = connect(&centre, "bob", BOB).await;
     drives(&centre, &alice, &bob).await;
@@ -57,7 +57,7 @@ async fn tour(centre: Centre) {
 }
 
 /// Kills the server, and with it gateway and instances, and waits for their successors.
-async fn restart(centre: &Centre) {
+async fn restart(centre: &TestSite) {
     let gateway = centre.pid(Part::Gateway).unwrap();
     centre.kill(Part::Server);
     // A gateway whose server is gone may answer a last time.
@@ -66,13 +66,13 @@ async fn restart(centre: &Centre) {
 }
 
 /// Performs the deed, repeated as Core does while the instance starts, and expects success.
-async fn does(centre: &Centre, person: &Person, deed: &Deed) -> serde_json::Value {
+async fn does(centre: &TestSite, person: &Person, deed: &Deed) -> serde_json::Value {
     let answer = centre.perform(person, deed).await;
     assert!(answer.is_ok(), "{}: {answer:?}\n{}", deed.call(), centre.last_words());
     answer.json()
 }
 
-async fn connect(centre: &Centre, account: &'static str, username: &str) -> Person {
+async fn connect(centre: &TestSite, account: &'static str, username: &str) -> Person {
     let Offered { page, key, code } = centre.offer(username, Algorithm::Es256).await;
     restart(centre).await;
     let approved = centre.run_as(account, &["connect", "approve", &code, "--yes"]).await;
@@ -85,7 +85,7 @@ async fn connect(centre: &Centre, account: &'static str, username: &str) -> Pers
 
 /// Both have a home and make drives of the same title. The ids at Core differ, and each user opens
 /// their own.
-async fn drives(centre: &Centre, alice: &Person, bob: &Person) {
+async fn drives(centre: &TestSite, alice: &Person, bob: &Person) {
     let make = |number: &str| Deed::CreateDrive {
         title: "Photos".to_owned(),
         product: "own".to_owned(),
@@ -111,7 +111,7 @@ async fn drives(centre: &Centre, alice: &Person, bob: &Person) {
     assert!(!alice.home.join("Drives/Photos").exists());
 }
 
-async fn files(centre: &Centre, alice: &Person) {
+async fn files(centre: &TestSite, alice: &Person) {
     does(centre, alice, &Deed::create_folder("/home/blåbær")).await;
     restart(centre).await;
     does(centre, alice, &Deed::copy("/home/blåbær", "/home/copy")).await;
@@ -127,7 +127,7 @@ async fn files(centre: &Centre, alice: &Person) {
     assert_eq!(fs::read_dir(alice.home.join("Trash")).map_or(0, Iterator::count), 0);
 }
 
-async fn transfers(centre: &Centre, alice: &Person) {
+async fn transfers(centre: &TestSite, alice: &Person) {
     let content: Vec<u8> = (0..900_000_u32).map(|at| (at * 7 + at / 251) as u8).collect();
     let halves = content.split_at(500_000);
     let total = i64::try_from(content.len()).unwrap();
@@ -151,7 +151,7 @@ async fn transfers(centre: &Centre, alice: &Person) {
     assert!(fetched.status == 200 && fetched.bytes == content);
 }
 
-async fn search(centre: &Centre, alice: &Person) {
+async fn search(centre: &TestSite, alice: &Person) {
     for number in 0..30 {
         centre.write(alice, &format!("Needle-{number}"), b"");
     }
@@ -174,7 +174,7 @@ async fn search(centre: &Centre, alice: &Person) {
 /// provider is silent for six minutes of Core's time, since its own clock does not move. Core takes
 /// the task out of the list and still knows it. (`c07_…` shows that the provider is not silent for
 /// so long by its own clock.)
-async fn tasks(centre: &Centre, alice: &Person) {
+async fn tasks(centre: &TestSite, alice: &Person) {
     let folders =
         "mkdir from; cd from; for i in $(seq 100); do mkdir $i; seq 100 | while read j; do : > $i/$j; done; done";
     let made = centre.shell_as("alice", &format!("cd {}; {folders}", alice.home.display())).await;
@@ -200,7 +200,7 @@ async fn tasks(centre: &Centre, alice: &Person) {
     centre.until("Core shows that it failed", async || state() == "FAILURE").await;
 }
 
-async fn terminal(centre: &Centre, alice: &Person) {
+async fn terminal(centre: &TestSite, alice: &Person) {
     let mut first = Terminal::open(centre, alice).await;
     assert_eq!(first.run("id -un").await, "alice\n");
     restart(centre).await;
@@ -209,7 +209,7 @@ async fn terminal(centre: &Centre, alice: &Person) {
     assert_eq!(second.run("printf 'gr\\303\\270d\\n'").await, "grød\n");
 }
 
-async fn ssh_keys(centre: &Centre, alice: &Person) {
+async fn ssh_keys(centre: &TestSite, alice: &Person) {
     let installed = || fs::read_to_string(alice.home.join(".ssh/authorized_keys")).unwrap_or_default();
     does(centre, alice, &Deed::UploadKeys(vec![KEY.to_owned()])).await;
     assert_eq!(installed(), format!("{KEY} ucloud-integration\n"));
@@ -220,7 +220,7 @@ async fn ssh_keys(centre: &Centre, alice: &Person) {
 
 /// A user who acts in a project signs for their own home without it: the project is the folder
 /// owner's.
-async fn project(centre: &Centre, alice: &Person) {
+async fn project(centre: &TestSite, alice: &Person) {
     let deed = Deed::create_folder("/home/in-a-project");
     let intent = Intent { project: Some("b5a1".to_owned()), ..centre.intent(alice, &deed) };
     let refused = centre.perform_signed(alice, &deed, &intent).await;
@@ -231,7 +231,7 @@ async fn project(centre: &Centre, alice: &Person) {
     assert!(alice.home.join("in-a-project").is_dir());
 }
 
-async fn maintenance(centre: &Centre, alice: &Person, bob: &Person) {
+async fn maintenance(centre: &TestSite, alice: &Person, bob: &Person) {
     let text = fs::read_to_string(&centre.config).unwrap();
     fs::write(&centre.config, text.replace("enabled = false", "enabled = true")).unwrap();
     kill(centre.pid(Part::Server).unwrap(), Signal::SIGHUP).unwrap();
@@ -246,7 +246,7 @@ async fn maintenance(centre: &Centre, alice: &Person, bob: &Person) {
 }
 
 /// Alice leaves from UCloud's side, bob from the centre's; alice connects again.
-async fn disconnecting(centre: &Centre, alice: Person, bob: &Person) {
+async fn disconnecting(centre: &TestSite, alice: Person, bob: &Person) {
     assert!(centre.core.unlinked(ALICE).await.unwrap().is_ok());
     assert_ne!(centre.browse(&alice, "/home").await.status, 200);
     restart(centre).await;

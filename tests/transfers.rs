@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use crate::support::centre::{self, Accounts, Centre, PROVIDER, Part, Person};
+use crate::support::test_site::{self, Accounts, PROVIDER, Part, Person, TestSite};
 use crate::support::transfer::{chunk, download, get, proof, send, send_as, target, token, upload, verdict};
 use countersign_portal::Deed;
 use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
@@ -20,7 +20,7 @@ fn content(length: usize) -> Vec<u8> {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn what_is_sent_is_what_comes_back() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let content = content(3_000_000);
     let answer = upload(&centre, &alice, "/home/f.bin", "RENAME", &content, 700_000).await;
@@ -48,7 +48,7 @@ async fn what_is_sent_is_what_comes_back() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v52_a_token_that_core_saw_is_of_no_use_to_it() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
     centre.write(&alice, "secret", b"of alice");
     let answer = centre.perform(&alice, &Deed::Download("/home/secret".to_owned())).await;
@@ -79,7 +79,7 @@ async fn v52_a_token_that_core_saw_is_of_no_use_to_it() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v54_a_piece_counts_only_when_all_of_it_came() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     centre.write(&alice, "f", b"the old content");
     let whole = content(2_000_000);
@@ -125,7 +125,7 @@ fn is_scratch(entry: &std::io::Result<fs::DirEntry>) -> bool {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn what_is_there_stays_where_the_user_said_so() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     centre.write(&alice, "f", b"old");
     let refused = centre.perform(&alice, &Deed::upload("/home/f", "REJECT")).await;
@@ -146,7 +146,7 @@ async fn what_is_there_stays_where_the_user_said_so() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_session_does_not_outlive_its_instance() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let token = token(&centre.perform(&alice, &Deed::upload("/home/f", "RENAME")).await);
     let first = Piece { offset: 0, bytes: b"first", total: 10 };
@@ -170,7 +170,7 @@ fn is_old_or_new(path: &std::path::Path, old: &[u8], new: &[u8]) -> bool {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
-    let centre = Centre::open_with_static_instances().await;
+    let centre = TestSite::open_with_static_instances().await;
     let alice = centre.connect("alice").await;
     let (old, new) = (content(300_000), vec![b'n'; 250_000]);
     let path = alice.home.join("f");
@@ -214,7 +214,7 @@ async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_full_disk_leaves_what_was_there() {
-    let centre = Centre::open_with("[[drives]]\nid = \"small\"\npath = \"/mnt/small\"\n").await;
+    let centre = TestSite::open_with("[[drives]]\nid = \"small\"\npath = \"/mnt/small\"\n").await;
     if centre.accounts != Accounts::Own {
         return; // mounting needs root; ./test says so
     }
@@ -236,7 +236,13 @@ async fn a_full_disk_leaves_what_was_there() {
 
 /// Sends a file to an instance that may be killed meanwhile. Counts the accepted pieces in `taken`,
 /// and returns whether the whole file was accepted.
-async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8], taken: watch::Sender<usize>) -> bool {
+async fn try_upload(
+    centre: &TestSite,
+    person: &Person,
+    path: &str,
+    content: &[u8],
+    taken: watch::Sender<usize>,
+) -> bool {
     let made = centre.core.send(&centre.signed(person, &Deed::upload(path, "REPLACE"))).await;
     let Ok(made) = made else { return false };
     if !made.is_ok() {
@@ -258,7 +264,7 @@ async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8]
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn curl_goes_on_where_a_download_broke_off() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let content = content(1_000_000);
     centre.write(&alice, "f", &content);
@@ -282,7 +288,7 @@ async fn curl_goes_on_where_a_download_broke_off() {
 /// Runs a script as root, before any process is started.
 fn arranged(script: &str) {
     let output = std::process::Command::new("sh").args(["-euc", script]).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", centre::said(&output));
+    assert!(output.status.success(), "{script}: {}", test_site::said(&output));
 }
 
 /// A folder of a group, and one whose default access list gives the group every permission.
@@ -305,7 +311,7 @@ END
 async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
     arranged(SHARED_FOLDERS);
     let drive = |name: &str| format!("[[drives]]\nid = \"{name}\"\npath = \"/home/{name}\"\n");
-    let centre = Centre::open_with(&(drive("science") + &drive("listed"))).await;
+    let centre = TestSite::open_with(&(drive("science") + &drive("listed"))).await;
     let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
     let make = async |person: &Person, folder: &str| {
         let name = person.account;
@@ -341,7 +347,7 @@ async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
         check(&format!("/home/listed/{name}.txt"), 0o660, "science");
     }
     let read = centre.shell_as("bob", "cat /home/science/alice.txt /home/listed/alice.txt").await;
-    assert!(read.status.success(), "{}", centre::said(&read));
+    assert!(read.status.success(), "{}", test_site::said(&read));
 
     // The trash belongs to the group like the folder, and a home's trash to its user.
     for (person, path) in
@@ -355,14 +361,14 @@ async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
 
     // No other account can access Countersign's files, whatever the umask.
     let open = centre.shell_as("alice", "find ~/.config ~/.local -perm /077").await;
-    assert_eq!(String::from_utf8_lossy(&open.stdout), "", "{}", centre::said(&open));
+    assert_eq!(String::from_utf8_lossy(&open.stdout), "", "{}", test_site::said(&open));
 }
 
 /// The longest page that Core asks for, of files with different sizes and times.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn c12_a_page_of_1000_files_is_at_most_40_kb_on_the_wire() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let folder = alice.home.join("measured");
     fs::create_dir(&folder).unwrap();
@@ -396,7 +402,7 @@ const FIRST_PAGE_WORK_MAX: Duration = Duration::from_millis(if cfg!(debug_assert
 #[expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
 async fn c12_the_first_page_of_100000_files_takes_at_most_250_ms() {
     const ASKED: u32 = 9;
-    let centre = Centre::open_over_tls("").await;
+    let centre = TestSite::open_over_tls("").await;
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
     let folder = alice.home.join("large");
@@ -431,7 +437,7 @@ async fn c12_the_first_page_of_100000_files_takes_at_most_250_ms() {
 }
 
 /// The processor time of a process so far, to a hundredth of a second.
-fn processor_time(centre: &Centre, part: Part) -> Duration {
+fn processor_time(centre: &TestSite, part: Part) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", centre.pid(part).unwrap())).unwrap();
     // The fields after the name, which is in parentheses. The 12th and 13th are user and system
     // time.

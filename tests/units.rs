@@ -9,9 +9,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use crate::support::centre::{self, Centre, Offered, PROVIDER, Person, said};
 use crate::support::machine::{self, GATEWAY, SERVER, journal, main_pid, property, shell};
 use crate::support::stream::{granted, open};
+use crate::support::test_site::{self, Offered, PROVIDER, Person, TestSite, said};
 use countersign_portal::{Algorithm, Deed};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Real work in a user's account: gateway, server, sudo, instance.
-async fn works(centre: &Centre, person: &Person, folder: &str) {
+async fn works(centre: &TestSite, person: &Person, folder: &str) {
     let answer = centre.perform(person, &Deed::create_folder(&format!("/home/{folder}"))).await;
     assert!(answer.is_ok(), "{answer:?}\n{}\n{}", centre.last_words(), journal());
     let made = fs::metadata(person.home.join(folder)).unwrap();
@@ -71,7 +71,7 @@ async fn installed_as_the_document_says_it_serves() {
     // Bob is not in the group: sudo does not serve him, so he is not connected.
     let offered = centre.offer("bob#5678", countersign_portal::Algorithm::Es256).await;
     let refused = centre.run_as("bob", &["connect", "approve", &offered.code, "--yes"]).await;
-    assert_eq!(refused.status.code(), Some(3), "{}", centre::said(&refused));
+    assert_eq!(refused.status.code(), Some(3), "{}", test_site::said(&refused));
     let words = centre.last_words();
     assert!(words.contains("sudo: a password is required"), "{words}");
 }
@@ -139,7 +139,7 @@ async fn a_gateway_in_a_unit_of_its_own_is_shut_in() {
 const BACK_MAX: Duration = Duration::from_secs(2);
 
 /// `kill -9` of that unit's process: it restarts by itself and in time, and used intents stay used.
-async fn is_back_after_a_kill(centre: &Centre, person: &Person, unit: &str) {
+async fn is_back_after_a_kill(centre: &TestSite, person: &Person, unit: &str) {
     let name = format!("of-{unit}");
     let used = centre.signed(person, &Deed::create_folder(&format!("/home/{name}")));
     assert!(centre.core.invoke(&used).await.unwrap().is_ok(), "{}", centre.last_words());
@@ -155,7 +155,7 @@ async fn is_back_after_a_kill(centre: &Centre, person: &Person, unit: &str) {
     assert!(!person.home.join(&name).exists(), "a used intent was accepted again");
 }
 
-async fn is_served(centre: &Centre, person: &Person) -> bool {
+async fn is_served(centre: &TestSite, person: &Person) -> bool {
     centre.core.invoke(&centre.signed(person, &Deed::browse("/home"))).await.is_ok_and(|answer| answer.is_ok())
 }
 

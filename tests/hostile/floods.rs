@@ -12,7 +12,7 @@ use tokio::process::Command;
 use super::honest::Honest;
 use super::proxy::{self, Front};
 use super::script::Script;
-use crate::support::centre::Part;
+use crate::support::test_site::Part;
 
 /// Connections in these tests: half of them are one address's.
 const CONNECTIONS_MAX: usize = 512;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use countersign_portal::core::{Flavour, username_header};
 use countersign_portal::{Core, Deed, Intent, now};
 
-use crate::support::centre::{Centre, PROVIDER, Person};
+use crate::support::test_site::{PROVIDER, Person, TestSite};
 
 /// How long an answer may take. A machine with other work must not make a test fail.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const FOLDERS: usize = 32;
 
 /// The centre, and the user.
 pub(crate) struct Honest {
-    pub(crate) centre: Centre,
+    pub(crate) centre: TestSite,
     pub(crate) alice: Person,
     core: Core,
     /// Requests that were answered as they should.
@@ -30,7 +30,7 @@ pub(crate) struct Honest {
 
 impl Honest {
     /// Connects the user and makes the folders.
-    pub(crate) async fn at(centre: Centre) -> Self {
+    pub(crate) async fn at(centre: TestSite) -> Self {
         let alice = centre.connect("alice").await;
         let mkdir: Vec<String> =
             (0..FOLDERS).map(|number| format!("mkdir h-{number}; touch h-{number}/{}", marker(number))).collect();
@@ -139,7 +139,7 @@ impl Honest {
 }
 
 /// Core, with connections of its own.
-fn core(centre: &Centre) -> Core {
+fn core(centre: &TestSite) -> Core {
     Core::new(Arc::clone(&centre.keys), centre.core.endpoint().clone()).with_patience(PATIENCE)
 }
 

@@ -11,7 +11,7 @@ use std::{fs, io};
 
 use countersign_portal::{Endpoint, TestCertificate};
 
-use crate::support::centre::{Centre, free_address, write_file};
+use crate::support::test_site::{TestSite, free_address, write_file};
 
 const NGINX: &str = include_str!("../../deploy/nginx/countersign.conf");
 const HAPROXY: &str = include_str!("../../deploy/haproxy/countersign.cfg");
@@ -49,7 +49,7 @@ impl Drop for Proxy {
 }
 
 /// A centre behind that front, and the front itself. `gateway` is TOML for the gateway's table.
-pub(crate) async fn open(front: Front, gateway: &str) -> (Centre, Option<Proxy>) {
+pub(crate) async fn open(front: Front, gateway: &str) -> (TestSite, Option<Proxy>) {
     let certificate = TestCertificate::make("localhost").unwrap();
     let is_ours = matches!(front, Front::Tls | Front::HaproxyTcp);
     let tls = if is_ours { "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }\n" } else { "" };
@@ -62,7 +62,7 @@ pub(crate) async fn open(front: Front, gateway: &str) -> (Centre, Option<Proxy>)
         }
     };
     // Unsigned requests are refused at once, and not when no deposit has come for them.
-    let centre = Centre::furnish_at(endpoint, &format!("{tls}{gateway}"), "[intent]\ndeposit_wait_ms = 0\n").await;
+    let centre = TestSite::furnish_at(endpoint, &format!("{tls}{gateway}"), "[intent]\ndeposit_wait_ms = 0\n").await;
     if is_ours {
         let etc = centre.config.parent().unwrap();
         write_file(&etc.join("fullchain.pem"), &certificate.certificate_pem, 0o644, None);

@@ -13,7 +13,7 @@ use super::corpus::{self, Bait};
 use super::honest::Honest;
 use super::proxy::{self, Front};
 use super::script::Script;
-use crate::support::centre::PROVIDER;
+use crate::support::test_site::PROVIDER;
 
 /// How long an attack may be without any answer before the next one follows. Some never get one: a
 /// proxy waits for the rest.

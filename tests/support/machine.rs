@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use countersign_portal::Endpoint;
 
-use crate::support::centre::{Centre, said};
+use crate::support::test_site::{TestSite, said};
 
 /// The server's unit.
 pub(crate) const SERVER: &str = "countersign.service";
@@ -18,10 +18,10 @@ pub(crate) const SERVER: &str = "countersign.service";
 pub(crate) const GATEWAY: &str = "countersign-gateway.service";
 
 /// Installs and configures Countersign, with these keys of `[gateway]`. Starts nothing.
-pub(crate) async fn install(gateway: &str) -> Centre {
+pub(crate) async fn install(gateway: &str) -> TestSite {
     install_as_documented();
     step("usermod --append --groups ucloud_users alice");
-    Centre::furnish_at(Endpoint::plain, gateway, "").await
+    TestSite::furnish_at(Endpoint::plain, gateway, "").await
 }
 
 /// Runs the first block of commands of the document's section on installing.
@@ -33,7 +33,7 @@ pub(crate) fn install_as_documented() {
 }
 
 /// Checks the configuration and starts the server, as the document says.
-pub(crate) async fn start(centre: Centre) -> Centre {
+pub(crate) async fn start(centre: TestSite) -> TestSite {
     let [_, start] = documented_steps();
     step(&start);
     centre.until("the gateway serves", async || centre.serves().await).await;

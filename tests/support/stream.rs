@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::support::centre::{Centre, PROVIDER, Person};
+use crate::support::test_site::{PROVIDER, Person, TestSite};
 
 /// The longest wait of a test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Browser(WebSocketStream<Box<dyn Stream>>);
 
 /// Opens a WebSocket as a browser or as Core does; returns the status if that is refused.
-pub(crate) async fn open(centre: &Centre, target: &str, headers: &[(&'static str, &str)]) -> Result<Browser, u16> {
+pub(crate) async fn open(centre: &TestSite, target: &str, headers: &[(&'static str, &str)]) -> Result<Browser, u16> {
     let origin = centre.origin();
     let authority = origin.split_once("://").unwrap().1;
     let mut request = format!("ws://{authority}{target}").into_client_request().unwrap();
@@ -72,7 +72,7 @@ impl Browser {
 }
 
 /// The token in the answer to a signed call, and the proof with which its user redeems it.
-pub(crate) async fn granted(centre: &Centre, person: &Person, deed: &Deed) -> (String, String) {
+pub(crate) async fn granted(centre: &TestSite, person: &Person, deed: &Deed) -> (String, String) {
     let answer = centre.perform(person, deed).await;
     assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
     let response = &answer.json()["responses"][0];
@@ -99,7 +99,7 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// Asks for a terminal and opens it.
-    pub(crate) async fn open(centre: &Centre, person: &Person) -> Self {
+    pub(crate) async fn open(centre: &TestSite, person: &Person) -> Self {
         let (token, proof) = granted(centre, person, &Deed::Terminal("/home".to_owned())).await;
         let target = format!("/ucloud/{PROVIDER}/websocket?session={token}&intent={proof}");
         let mut browser =
@@ -131,7 +131,7 @@ impl Terminal {
 
 /// A signed message of Core's.
 pub(crate) fn message(
-    centre: &Centre,
+    centre: &TestSite,
     person: &Person,
     call: (&str, &str),
     item: &Projection,
@@ -146,7 +146,7 @@ pub(crate) fn message(
 }
 
 /// Opens a socket as Core does.
-pub(crate) async fn rpc(centre: &Centre, person: &Person, path: &str) -> Browser {
+pub(crate) async fn rpc(centre: &TestSite, person: &Person, path: &str) -> Browser {
     let token = format!("Bearer {}", centre.core.token().unwrap());
     let name = countersign_portal::core::username_header(&person.username);
     let opened = open(centre, path, &[("authorization", &token), ("ucloud-username", &name)]).await;

@@ -5,7 +5,7 @@ use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
 use countersign_portal::{Answer, Deed};
 use http_body_util::Full;
 
-use crate::support::centre::{Centre, PROVIDER, Person};
+use crate::support::test_site::{PROVIDER, Person, TestSite};
 
 /// The token in an answer to a signed call, which Core has seen.
 pub(crate) fn token(answer: &Answer) -> String {
@@ -17,7 +17,7 @@ pub(crate) fn token(answer: &Answer) -> String {
 }
 
 /// The proof with which the person redeems a token, for one piece or for all of it.
-pub(crate) fn proof(centre: &Centre, person: &Person, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
+pub(crate) fn proof(centre: &TestSite, person: &Person, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
     let now = countersign_portal::now();
     session::proof(&centre.origin(), &person.username, call, token, piece, now).unwrap().sign(&person.key).unwrap()
 }
@@ -28,7 +28,7 @@ pub(crate) fn verdict(answer: &Answer) -> (u16, String) {
 }
 
 /// Sends a browser's GET request.
-pub(crate) async fn get(centre: &Centre, target: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get(centre: &TestSite, target: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = http::Request::builder().method("GET").uri(target);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -42,7 +42,7 @@ pub(crate) fn target(token: &str, proof: &str) -> String {
 }
 
 /// Asks for a file and fetches it.
-pub(crate) async fn download(centre: &Centre, person: &Person, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn download(centre: &TestSite, person: &Person, path: &str, headers: &[(&str, &str)]) -> Answer {
     let token = token(&centre.perform(person, &Deed::Download(path.to_owned())).await);
     get(centre, &target(&token, &proof(centre, person, OPEN, &token, None)), headers).await
 }
@@ -61,19 +61,19 @@ pub(crate) fn chunk(token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) ->
 }
 
 /// Sends a body that may differ from the announced one.
-pub(crate) async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
+pub(crate) async fn send_as(centre: &TestSite, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
     centre.core.send_http(chunk(token, proof, piece, body)).await.unwrap()
 }
 
 /// Sends a piece with its proof.
-pub(crate) async fn send(centre: &Centre, person: &Person, call: &str, token: &str, piece: &Piece<'_>) -> Answer {
+pub(crate) async fn send(centre: &TestSite, person: &Person, call: &str, token: &str, piece: &Piece<'_>) -> Answer {
     let proof = proof(centre, person, call, token, Some(piece));
     send_as(centre, token, &proof, piece, piece.bytes).await
 }
 
 /// Sends a file in pieces of that length.
 pub(crate) async fn upload(
-    centre: &Centre,
+    centre: &TestSite,
     person: &Person,
     path: &str,
     policy: &str,

@@ -3,7 +3,7 @@
 //!
 //! As root, inside `tests/support/installation.sh`, each user has their own account and sudo starts
 //! the instances. As an ordinary user, all processes run in that user's account and in one
-//! temporary directory. No step waits for a guessed time: [`Centre::until`] polls, and its panic
+//! temporary directory. No step waits for a guessed time: [`TestSite::until`] polls, and its panic
 //! says what did not happen.
 
 use std::fs;
@@ -85,7 +85,7 @@ pub(crate) struct Offered {
 
 /// The centre. Its processes end when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Centre {
+pub(crate) struct TestSite {
     /// The accounts that its processes run in.
     pub(crate) accounts: Accounts,
     /// UCloud as a client of this provider.
@@ -119,7 +119,7 @@ struct ServerSlot {
     starts: AtomicU32,
 }
 
-impl Centre {
+impl TestSite {
     /// Starts a server with the standard configuration and waits until the gateway serves.
     pub(crate) async fn open() -> Self {
         Self::open_with("").await
@@ -320,7 +320,8 @@ impl Centre {
         self.core.request(&person.username, deed, Some(&intent)).unwrap()
     }
 
-    /// Performs a deed with the intent that a browser signs for it: see [`Centre::perform_signed`].
+    /// Performs a deed with the intent that a browser signs for it: see
+    /// [`TestSite::perform_signed`].
     pub(crate) async fn perform(&self, person: &Person, deed: &Deed) -> Answer {
         self.perform_signed(person, deed, &self.intent(person, deed)).await
     }
@@ -515,7 +516,7 @@ impl Centre {
     }
 }
 
-impl Drop for Centre {
+impl Drop for TestSite {
     fn drop(&mut self) {
         // The gateway and the instances end when their lines to the server break.
         if let Some(pid) = self.pid(Part::Server) {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use crate::support::desk::{Desk, Said, kid, now, offer};
+use crate::support::cli_fixture::{CliFixture, Said, kid, now, offer};
 use serde_json::{Value, json};
 
 /// Alice's uid in the installation.
@@ -19,9 +19,9 @@ const ALICE: u32 = 1101;
 const PINS: &str = "/home/alice/.config/countersign/authorized_keys";
 
 /// Runs the program as root, with root's own environment and directory.
-fn as_root(desk: &Desk, arguments: &[&str]) -> Said {
+fn as_root(cli: &CliFixture, arguments: &[&str]) -> Said {
     let mut command = Command::new("/usr/bin/countersign");
-    command.args(arguments).arg("--config").arg(desk.path("config.toml")).current_dir("/etc");
+    command.args(arguments).arg("--config").arg(cli.path("config.toml")).current_dir("/etc");
     command.env_clear().env("SECRET", "of-root").env("LD_LIBRARY_PATH", "/nowhere").env("LANG", "C.UTF-8");
     Said::of(command.output().unwrap())
 }
@@ -50,7 +50,7 @@ fn look_at(pid: i32) -> Seen {
 }
 
 /// A server for `alice#1234`, and its last view.
-fn desk() -> (Desk, String, Arc<Mutex<Seen>>) {
+fn cli() -> (CliFixture, String, Arc<Mutex<Seen>>) {
     let (code, offered) = offer("alice#1234", 1, 0);
     let seen = Arc::new(Mutex::new(Seen::default()));
     let last = Arc::clone(&seen);
@@ -70,7 +70,7 @@ fn desk() -> (Desk, String, Arc<Mutex<Seen>>) {
         ),
         _ => (200, json!({})),
     };
-    (Desk::with_server_that_looks(move |pid| *last.lock().unwrap() = look_at(pid), answers), code, seen)
+    (CliFixture::with_server_that_looks(move |pid| *last.lock().unwrap() = look_at(pid), answers), code, seen)
 }
 
 /// Asserts that the process ran exactly as that account.
@@ -95,8 +95,8 @@ fn assert_is(seen: &Seen, uid: u32, name: &str) {
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn v59_root_that_approves_for_a_user_is_that_user_for_good() {
-    let (desk, code, seen) = desk();
-    as_root(&desk, &["connect", "approve", &code, "--yes", "--uid", "1101"]).expect(0, "");
+    let (cli, code, seen) = cli();
+    as_root(&cli, &["connect", "approve", &code, "--yes", "--uid", "1101"]).expect(0, "");
     let seen = seen.lock().unwrap();
     assert_is(&seen, ALICE, "alice");
     let want = ["HOME=/home/alice", "LANG=C.UTF-8", "LOGNAME=alice", "PATH=/usr/bin:/bin", "USER=alice"];
@@ -111,45 +111,45 @@ fn v59_root_that_approves_for_a_user_is_that_user_for_good() {
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn root_is_not_led_to_other_files() {
-    let (desk, code, _) = desk();
+    let (cli, code, _) = cli();
     let target = Path::new("/etc/led-astray");
     fs::create_dir(target).unwrap();
     symlink(target, "/home/alice/.config").unwrap();
-    as_root(&desk, &["connect", "approve", &code, "--yes", "--uid", "1101"])
+    as_root(&cli, &["connect", "approve", &code, "--yes", "--uid", "1101"])
         .expect(1, "cannot open /home/alice/.config (symbolic links are not followed)");
     assert_eq!(fs::read_dir(target).unwrap().count(), 0);
     fs::remove_file("/home/alice/.config").unwrap();
     // A home directory that others can write.
     fs::set_permissions("/home/alice", fs::Permissions::from_mode(0o777)).unwrap();
-    as_root(&desk, &["connect", "approve", &code, "--yes", "--uid", "1101"]).expect(3, "others can write it");
+    as_root(&cli, &["connect", "approve", &code, "--yes", "--uid", "1101"]).expect(3, "others can write it");
     assert!(!Path::new(PINS).exists());
 }
 
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn root_sees_a_user_s_keys_as_that_user() {
-    let (desk, code, seen) = desk();
-    as_root(&desk, &["connect", "approve", &code, "--yes", "--uid", "1101"]).expect(0, "");
-    let said = as_root(&desk, &["keys", "list", "--user", "alice"]);
+    let (cli, code, seen) = cli();
+    as_root(&cli, &["connect", "approve", &code, "--yes", "--uid", "1101"]).expect(0, "");
+    let said = as_root(&cli, &["keys", "list", "--user", "alice"]);
     said.expect(0, "");
     assert!(said.out.contains(&kid(7)) && said.out.contains("only pinned"), "{said:?}");
     assert_is(&seen.lock().unwrap(), ALICE, "alice");
-    as_root(&desk, &["keys", "revoke", &kid(7), "--user", "alice"]).expect(0, "");
+    as_root(&cli, &["keys", "revoke", &kid(7), "--user", "alice"]).expect(0, "");
     assert_eq!(fs::read_to_string(PINS).unwrap(), "");
-    as_root(&desk, &["keys", "list", "--user", "root"]).expect(3, "uid 0 is root itself");
+    as_root(&cli, &["keys", "list", "--user", "root"]).expect(3, "uid 0 is root itself");
 }
 
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn root_administers_as_the_server_s_account() {
-    let (desk, _, seen) = desk();
+    let (cli, _, seen) = cli();
     let ucloud = fs::metadata("/var/lib/countersign").unwrap();
-    nix::unistd::chown(&desk.path("run"), Some(ucloud.uid().into()), Some(ucloud.gid().into())).unwrap();
-    as_root(&desk, &["connect", "list"]).expect(0, "");
+    nix::unistd::chown(&cli.path("run"), Some(ucloud.uid().into()), Some(ucloud.gid().into())).unwrap();
+    as_root(&cli, &["connect", "list"]).expect(0, "");
     assert_is(&seen.lock().unwrap(), ucloud.uid(), "ucloud");
-    assert_eq!(desk.asked("/connect/list"), json!({ "all": true }));
-    as_root(&desk, &["connect", "remove", "alice#1234", "--yes"])
+    assert_eq!(cli.asked("/connect/list"), json!({ "all": true }));
+    as_root(&cli, &["connect", "remove", "alice#1234", "--yes"])
         .expect(0, "Keys that the account has pinned stay there");
     assert_is(&seen.lock().unwrap(), ucloud.uid(), "ucloud");
-    assert_eq!(desk.asked("/connect/remove"), json!({ "username": "alice#1234" }));
+    assert_eq!(cli.asked("/connect/remove"), json!({ "username": "alice#1234" }));
 }

@@ -109,9 +109,9 @@ directory = "state"
 "#;
 
 /// A directory with a valid configuration and every file that it names.
-pub(crate) struct Site(pub(crate) TempDir);
+pub(crate) struct ConfigFixture(pub(crate) TempDir);
 
-impl Site {
+impl ConfigFixture {
     pub(crate) fn new() -> Self {
         let site = Self(tempfile::tempdir().unwrap());
         let rcgen::CertifiedKey { cert, signing_key } =
@@ -166,7 +166,7 @@ impl Site {
     }
 }
 
-impl Site {
+impl ConfigFixture {
     /// The problems without file, line and column, whatever the file contains.
     pub(crate) fn placeless(&self) -> Vec<String> {
         let without = |problem: String| {

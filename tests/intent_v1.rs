@@ -5,13 +5,13 @@
 
 use std::fs;
 
-use crate::support::centre::{Centre, Person, said};
+use crate::support::test_site::{Person, TestSite, said};
 use countersign_portal::signer::intent_version_1;
 use countersign_portal::{Algorithm, BrowserKey, Deed, Draft, now};
 use serde_json::json;
 
 /// Adds a key of the older frontend's, as its owner would; returns the command's output.
-async fn add(centre: &Centre, alice: &Person, key: &BrowserKey) -> std::process::Output {
+async fn add(centre: &TestSite, alice: &Person, key: &BrowserKey) -> std::process::Output {
     let file = alice.home.join("old.jwk");
     fs::write(&file, key.public_jwk().to_string()).unwrap();
     let file = file.display().to_string();
@@ -19,7 +19,7 @@ async fn add(centre: &Centre, alice: &Person, key: &BrowserKey) -> std::process:
 }
 
 /// The answer to this deed under that signature.
-async fn answer(centre: &Centre, alice: &Person, deed: &Deed, jws: &str) -> (u16, String) {
+async fn answer(centre: &TestSite, alice: &Person, deed: &Deed, jws: &str) -> (u16, String) {
     let request = centre.core.request(&alice.username, deed, Some(jws)).unwrap();
     let answer = centre.core.invoke(&request).await.unwrap();
     (answer.status, answer.error_code())
@@ -28,7 +28,7 @@ async fn answer(centre: &Centre, alice: &Person, deed: &Deed, jws: &str) -> (u16
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v32_v35_version_1_reads_and_writes_once_and_does_nothing_dangerous() {
-    let centre = Centre::open_with("[intent]\naccept_v1 = true\n").await;
+    let centre = TestSite::open_with("[intent]\naccept_v1 = true\n").await;
     let alice = centre.connect("alice").await;
     let key = BrowserKey::make(Algorithm::Rs256).unwrap();
     let added = add(&centre, &alice, &key).await;
@@ -75,7 +75,7 @@ async fn v32_v35_version_1_reads_and_writes_once_and_does_nothing_dangerous() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn version_1_is_off_unless_the_site_turns_it_on() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
     let key = BrowserKey::make(Algorithm::Rs256).unwrap();
     let added = add(&centre, &alice, &key).await;

@@ -5,13 +5,13 @@
 
 use std::fs;
 
-use crate::support::centre::{Centre, Part, Person};
+use crate::support::test_site::{Part, Person, TestSite};
 use countersign_portal::core::{ControlCall, Outage};
 use countersign_portal::{Answer, Deed};
 use nix::sys::signal::{Signal, kill};
 
 /// The answer that Core gets for one try, without `init`.
-async fn once(centre: &Centre, person: &Person) -> (u16, String) {
+async fn once(centre: &TestSite, person: &Person) -> (u16, String) {
     let answer: Answer = centre.core.send(&centre.signed(person, &Deed::browse("/home"))).await.unwrap();
     (answer.status, answer.error_code())
 }
@@ -19,7 +19,7 @@ async fn once(centre: &Centre, person: &Person) -> (u16, String) {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn a_connection_ends_is_told_to_a_core_that_was_away_and_is_approved_anew() {
-    let centre = Centre::open_with("[connection]\nexpires_after = \"6 s\"\n").await;
+    let centre = TestSite::open_with("[connection]\nexpires_after = \"6 s\"\n").await;
     assert!(centre.core.retrieve_manifest().await.unwrap().json()["expireAfterMs"].is_null());
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok());
@@ -53,7 +53,7 @@ async fn a_connection_ends_is_told_to_a_core_that_was_away_and_is_approved_anew(
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn maintenance_begins_and_ends_while_everything_runs() {
-    let centre = Centre::open_with("[maintenance]\nenabled = false\nallow = [\"bob#5678\"]\n").await;
+    let centre = TestSite::open_with("[maintenance]\nenabled = false\nallow = [\"bob#5678\"]\n").await;
     let alice = centre.connect("alice").await;
     let bob = centre.connect("bob").await;
     for person in [&alice, &bob] {

@@ -1,6 +1,7 @@
-//! A desk for command tests: a home directory, a configuration, and a stand-in server. The server
-//! answers as the test says and records its questions; it is the peer here, not the thing under
-//! test.
+//! A fixture for command tests: a home directory, a configuration, and a stand-in server.
+//!
+//! The server answers as the test says and records its questions; it is the peer here, not the
+//! thing under test.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -72,33 +73,33 @@ pub(crate) fn refused(status: u16, code: &str, why: &str) -> (u16, Value) {
 }
 
 /// A home directory, a configuration and perhaps a server.
-pub(crate) struct Desk {
+pub(crate) struct CliFixture {
     directory: TempDir,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
     program: PathBuf,
 }
 
-impl Desk {
+impl CliFixture {
     /// Without a server at the socket.
     pub(crate) fn without_server() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let program = program::reachable(directory.path());
-        let desk = Self { directory, asked: Arc::default(), program };
-        desk.chmod("", 0o755);
-        fs::write(desk.path("core.pem"), CORE_KEY).unwrap();
+        let cli = Self { directory, asked: Arc::default(), program };
+        cli.chmod("", 0o755);
+        fs::write(cli.path("core.pem"), CORE_KEY).unwrap();
         let config = "provider = { id = 'hpc', origin = 'http://127.0.0.1:8889' }\n\
             core = { origin = 'http://localhost:8080', public_key = 'core.pem' }\n\
             gateway.listen = ['127.0.0.1:8889']\nipc.directory = 'run'\nstate.directory = 'state'\n";
-        fs::write(desk.path("config.toml"), config).unwrap();
+        fs::write(cli.path("config.toml"), config).unwrap();
         for (directory, mode) in [("run", 0o755), ("home", 0o700)] {
-            fs::create_dir(desk.path(directory)).unwrap();
-            desk.chmod(directory, mode);
+            fs::create_dir(cli.path(directory)).unwrap();
+            cli.chmod(directory, mode);
         }
         for file in ["core.pem", "config.toml"] {
-            desk.chmod(file, 0o644);
+            cli.chmod(file, 0o644);
         }
-        desk.give("home");
-        desk
+        cli.give("home");
+        cli
     }
 
     /// With a server that gives these answers.
@@ -111,10 +112,10 @@ impl Desk {
         mut look: impl FnMut(i32) + Send + 'static,
         answers: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static,
     ) -> Self {
-        let desk = Self::without_server();
-        let listener = UnixListener::bind(desk.path("run/ucloud.sock")).unwrap();
-        desk.chmod("run/ucloud.sock", 0o777);
-        let asked = Arc::clone(&desk.asked);
+        let cli = Self::without_server();
+        let listener = UnixListener::bind(cli.path("run/ucloud.sock")).unwrap();
+        cli.chmod("run/ucloud.sock", 0o777);
+        let asked = Arc::clone(&cli.asked);
         let mut answers: Answers = Box::new(answers);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -123,7 +124,7 @@ impl Desk {
                 serve(stream, &mut answers, &asked);
             }
         });
-        desk
+        cli
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -177,12 +178,12 @@ impl Desk {
         Said::of(self.command(arguments).output().unwrap())
     }
 
-    /// Runs a command for the person at the desk.
+    /// Runs a command as the user.
     pub(crate) fn run_at_home(&self, arguments: &[&str]) -> Said {
         Said::of(self.command(arguments).arg("--home").arg(self.path("home")).output().unwrap())
     }
 
-    /// Starts a command for the person at the desk.
+    /// Starts a command as the user.
     pub(crate) fn start_at_home(&self, arguments: &[&str]) -> std::process::Child {
         let mut command = self.command(arguments);
         command.arg("--home").arg(self.path("home")).stdout(Stdio::piped()).stderr(Stdio::piped());

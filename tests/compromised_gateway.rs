@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use crate::support::centre::{Centre, PROVIDER, Person, said};
+use crate::support::test_site::{PROVIDER, Person, TestSite, said};
 use countersign_portal::core::{Flavour, username_header};
 use countersign_portal::malicious::intents;
 use countersign_portal::{Algorithm, BrowserKey, Deed, Intent, now};
@@ -24,14 +24,14 @@ print(line.recv(65536).decode())
 '"#;
 
 /// The socket of alice's instance.
-fn socket(centre: &Centre) -> PathBuf {
+fn socket(centre: &TestSite) -> PathBuf {
     let mut sockets = fs::read_dir(centre.state.join("instances")).unwrap().map(|entry| entry.unwrap().path());
     sockets.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("1101-")).expect("alice's socket")
 }
 
 /// A request as the gateway would write it, sent by that account. Returns the first line of the
 /// answer and its body.
-async fn send_as(centre: &Centre, account: &str, deed: &Deed, token: &str, intent: Option<&str>) -> String {
+async fn send_as(centre: &TestSite, account: &str, deed: &Deed, token: &str, intent: Option<&str>) -> String {
     let body = deed.body("alice#1234", PROVIDER, Flavour::Core2).unwrap();
     let intent = intent.map(|intent| format!("ucloud-signed-intent: {intent}\r\n")).unwrap_or_default();
     let head = format!(
@@ -49,11 +49,11 @@ async fn send_as(centre: &Centre, account: &str, deed: &Deed, token: &str, inten
     format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output))
 }
 
-fn sign(centre: &Centre, key: &BrowserKey, deed: &Deed) -> String {
+fn sign(centre: &TestSite, key: &BrowserKey, deed: &Deed) -> String {
     Intent::of(&centre.origin(), "alice#1234", deed, now()).unwrap().sign(key).unwrap()
 }
 
-async fn with_instance(centre: &Centre) -> Person {
+async fn with_instance(centre: &TestSite) -> Person {
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
     alice
@@ -62,7 +62,7 @@ async fn with_instance(centre: &Centre) -> Person {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v57_whoever_has_the_gateways_account_cannot_act_as_a_user() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = with_instance(&centre).await;
     let token = centre.keys.core2_token(now()).unwrap();
     let folder = Deed::create_folder("/home/by-ucloud");
@@ -93,7 +93,7 @@ async fn v57_whoever_has_the_gateways_account_cannot_act_as_a_user() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v57_every_altered_intent_is_refused_by_the_instance_itself() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = with_instance(&centre).await;
     let token = centre.keys.core2_token(now()).unwrap();
     let folder = Deed::create_folder("/home/by-ucloud");
@@ -110,7 +110,7 @@ async fn v57_every_altered_intent_is_refused_by_the_instance_itself() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v66_s02_what_nobody_was_asked_about_is_refused_by_gateway_and_instance() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = with_instance(&centre).await;
     let token = centre.keys.core2_token(now()).unwrap();
     let unasked = |deed: &Deed| {
@@ -151,7 +151,7 @@ async fn v66_s02_what_nobody_was_asked_about_is_refused_by_gateway_and_instance(
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v57_a_key_that_only_the_server_knows_opens_nothing() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = with_instance(&centre).await;
     // The owner of the server's store can put a key there. Alice's own file is out of reach, so the
     // test removes her key from it instead.
@@ -164,7 +164,7 @@ async fn v57_a_key_that_only_the_server_knows_opens_nothing() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v56_a_stranger_at_an_instances_socket_is_not_heard() {
-    let centre = Centre::open().await;
+    let centre = TestSite::open().await;
     let alice = with_instance(&centre).await;
     let token = centre.keys.core2_token(now()).unwrap();
     let folder = Deed::create_folder("/home/by-a-stranger");
