@@ -9,7 +9,7 @@ mod imports;
 mod promises;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -79,6 +79,43 @@ fn the_crate_that_decides_cannot_reach_the_world() {
     assert!(crates.contains("countersign-keys") && crates.contains("jsonwebtoken"), "{crates:?}");
     let found: Vec<String> = IMPURE.iter().filter(|name| crates.contains(**name)).map(|&name| name.into()).collect();
     assert_none(&found, "countersign-keys depends on");
+}
+
+/// Whether one of these sources has the file as a module: cargo passes over a file that none has.
+fn is_module(file: &Path, sources: &BTreeMap<PathBuf, String>) -> bool {
+    let (Some(folder), Some(stem)) = (file.parent(), file.file_stem().and_then(|stem| stem.to_str())) else {
+        return false;
+    };
+    let (name, folder) = match (stem, folder.file_name().and_then(|name| name.to_str())) {
+        ("mod", Some(name)) => (name, folder.parent().unwrap_or(folder)),
+        _ => (stem, folder),
+    };
+    let parents = ["lib.rs", "main.rs", "mod.rs", "tidy.rs"].map(|parent| folder.join(parent));
+    let declaration = format!("mod {name};");
+    let declares = |parent: &PathBuf| {
+        sources.get(parent).is_some_and(|source| source.lines().any(|line| line.ends_with(&declaration)))
+    };
+    let path = format!("/{}\"]", file.file_name().unwrap_or_default().display());
+    let is_named = || {
+        sources
+            .values()
+            .flat_map(|source| source.lines())
+            .any(|line| line.trim_start().starts_with("#[path = ") && line.ends_with(&path))
+    };
+    parents.iter().any(declares) || declares(&folder.with_extension("rs")) || is_named()
+}
+
+#[test]
+fn every_source_file_is_compiled() {
+    let sources: BTreeMap<PathBuf, String> = sources().into_iter().collect();
+    let is_root = |file: &Path| {
+        let is_in = |name: &str| file.parent().is_some_and(|folder| folder.ends_with(name));
+        let is_program = ["compile_fail", "compile_pass", "examples", "targets"].into_iter().any(is_in);
+        is_program || ["lib.rs", "main.rs", "tidy.rs"].into_iter().any(|name| file.ends_with(name))
+    };
+    let unknown = sources.keys().filter(|file| !is_root(file) && !is_module(file, &sources));
+    let found: Vec<String> = unknown.map(|file| file.display().to_string()).collect();
+    assert_none(&found, "no module has these files: add a mod line");
 }
 
 /// The numbers of comment lines that are too long, counted from 1. Lines that cannot be wrapped are
