@@ -10,7 +10,7 @@ use std::time::Duration;
 use countersign_keys::store::sealed_store::UnsealedStore;
 
 use countersign_gateway::{self as gateway, GatewayArguments, GatewayFailure, Sockets};
-use countersign_instance::{self as instance, UserArguments, UserFailure};
+use countersign_instance::{self as instance, InstanceArguments, InstanceFailure};
 use countersign_os::daemon::{BeginFailure, Daemon, DaemonKind, Untraceable};
 use countersign_os::exit_code::Exit;
 use countersign_os::log::{self, Chain};
@@ -75,11 +75,11 @@ pub(crate) fn user(
         Ok(daemon) => daemon,
         Err(exit) => return exit,
     };
-    let outcome = instance::run(daemon, &UserArguments { config, home, listen });
+    let outcome = instance::run(daemon, &InstanceArguments { config, home, listen });
     finish("instance", outcome, |failure| {
-        if matches!(failure, UserFailure::Config(_)) {
+        if matches!(failure, InstanceFailure::Config(_)) {
             Exit::Config
-        } else if matches!(failure, UserFailure::Account(_)) {
+        } else if matches!(failure, InstanceFailure::Account(_)) {
             Exit::Refused // the server reads this code, and launches no other for a while
         } else {
             Exit::Failure

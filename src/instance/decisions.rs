@@ -12,17 +12,17 @@ use countersign_ipc::error_code::ErrorCode;
 
 impl Instance {
     /// Verifies a request with a token that this instance issued.
-    pub(super) fn judge_session<'r>(
+    pub(super) fn verify_session<'r>(
         &self,
         presented: PresentedSession<'r>,
         audit: &mut AuditContext,
     ) -> Result<SessionPermit<'r>, Refusal> {
-        self.verifier.judge_session(presented, self.sessions.public_key(), self.sessions.proof(), audit)
+        self.verifier.verify_session(presented, self.sessions.public_key(), self.sessions.proof(), audit)
     }
 
     /// Logs a decision. Returns what was permitted, or the answer to the sender. A decision that
     /// cannot be logged is refused.
-    pub(super) fn decided<T>(
+    pub(super) fn log_decision<T>(
         &self,
         head: &Parts,
         audit: &AuditContext,
@@ -43,7 +43,7 @@ impl Instance {
             call: audit.call.as_ref(),
             kid: audit.kid,
             decision: verdict,
-            status: denied.as_ref().map(|denied| denied.told.number()),
+            status: denied.as_ref().map(|denied| denied.code.number()),
             reason: reason.as_deref(),
             counted: None,
         };

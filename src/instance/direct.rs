@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::account::OwnAccount;
 use crate::call::DirectCall;
 use crate::direct::drives::DirectDrives;
-pub(crate) use crate::direct::failure::NotDone;
+pub(crate) use crate::direct::failure::DirectError;
 use crate::direct::server_client::ServerClient;
 use crate::drives::table::Drives;
 use crate::keys::key_calls::{DirectKeys, Terms};
@@ -41,13 +41,13 @@ impl DirectCalls {
         Self { keys, drives: DirectDrives::new(&config.drives, drives) }
     }
 
-    pub(crate) async fn perform(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
+    pub(crate) async fn perform(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, DirectError> {
         match DirectCall::of(permit) {
             DirectCall::ListDrives => Ok(self.drives.list().await),
             DirectCall::ListKeys => self.keys.list(permit).await,
             DirectCall::RenewKey => self.keys.renew(permit).await,
             DirectCall::RemoveKey => self.keys.remove(permit).await,
-            DirectCall::NotOffered => Err(NotDone::NotOffered),
+            DirectCall::NotOffered => Err(DirectError::NotOffered),
         }
     }
 }

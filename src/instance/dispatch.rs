@@ -19,9 +19,9 @@ use crate::downloads::body::{Answer, whole};
 use crate::downloads::download;
 use crate::drives::user_made;
 use crate::files::request::FilesRequest;
-use crate::sessions::{Granted, issue};
+use crate::sessions::{Scope, issue};
 use crate::state::Instance;
-use crate::verifier::{AuditContext, Permitted, Refusal, asked};
+use crate::verifier::{AuditContext, Permitted, Refusal, present_session};
 use countersign_ipc::body::read_body;
 use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
@@ -37,7 +37,7 @@ impl Instance {
         let (head, body) = request.into_parts();
         match self.verifier.session_endpoint(&head) {
             Some(endpoint) => self.answer_session(endpoint, &head, body).await,
-            None => whole(not_to_be_repeated(self.answer_call(&head, body).await).await),
+            None => whole(without_retry(self.answer_call(&head, body).await).await),
         }
     }
 
@@ -47,8 +47,8 @@ impl Instance {
             Err(error) => return ErrorCode::from(&error).reply(),
         };
         let mut audit = AuditContext::default();
-        let outcome = self.verifier.judge(head, &body, &mut audit);
-        match self.decided(head, &audit, outcome) {
+        let outcome = self.verifier.verify(head, &body, &mut audit);
+        match self.log_decision(head, &audit, outcome) {
             Ok(Permitted::FromCore(permit)) => self.perform(&permit, within::read(&head.headers)).await,
             Ok(Permitted::FromUser(permit)) => self.perform_direct(&permit).await,
             Err(denied) => denied.reply(),
@@ -58,24 +58,24 @@ impl Instance {
     /// Answers a request with a session token: an earlier permit granted what it may do.
     async fn answer_session(&self, endpoint: SessionEndpoint, head: &Parts, body: Incoming) -> Answer {
         let mut audit = AuditContext::default();
-        let outcome = asked(endpoint, head)
+        let outcome = present_session(endpoint, head)
             .map_err(Refusal::from)
-            .and_then(|presented| self.judge_session(presented, &mut audit));
-        let permit = match self.decided(head, &audit, outcome) {
+            .and_then(|presented| self.verify_session(presented, &mut audit));
+        let permit = match self.log_decision(head, &audit, outcome) {
             Ok(permit) => permit,
             Err(denied) => return whole(denied.reply()),
         };
         match self.sessions.open(&permit) {
-            Ok(Granted::Download { id }) => match self.files.outgoing(&id).await {
+            Ok(Scope::Download { id }) => match self.files.outgoing(&id).await {
                 Ok(file) => download(file, &head.headers),
-                Err(failure) => whole(failure.told().reply_with(&failure.to_string())),
+                Err(error) => whole(error.error_code().reply_with(&error.to_string())),
             },
-            Ok(Granted::Upload(upload)) => match upload.take(self.files.clone(), permit.piece().clone(), body).await {
+            Ok(Scope::Upload(upload)) => match upload.take(self.files.clone(), permit.piece().clone(), body).await {
                 Ok(()) => whole(json_reply(StatusCode::OK, &Empty {})),
-                Err(not_taken) => whole(not_taken.reply()),
+                Err(error) => whole(error.reply()),
             },
-            Ok(Granted::Shell { .. }) => whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket")),
-            Err(not_open) => whole(ErrorCode::NotFound.reply_with(&not_open.to_string())),
+            Ok(Scope::Shell { .. }) => whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket")),
+            Err(error) => whole(ErrorCode::NotFound.reply_with(&error.to_string())),
         }
     }
 
@@ -98,16 +98,16 @@ impl Instance {
         let files = self.files.asked_by(permit.username()).approved(permit.consent()).answering_within(within);
         match files.perform(request).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
-            Err(failure) => failure.told().reply_with(&failure.to_string()),
+            Err(error) => error.error_code().reply_with(&error.to_string()),
         }
     }
 
     async fn install_ssh_keys(&self, keys: Vec<String>) -> Reply {
         match self.ssh_keys.install(keys).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
-            Err(not_installed) => {
-                tracing::warn!(cause = %Chain(&not_installed), "cannot install SSH keys");
-                not_installed.told().reply_with(&not_installed.to_string())
+            Err(error) => {
+                tracing::warn!(cause = %Chain(&error), "cannot install SSH keys");
+                error.error_code().reply_with(&error.to_string())
             }
         }
     }
@@ -115,17 +115,17 @@ impl Instance {
     fn control_task(&self, username: &Username, control: &TaskControl) -> Reply {
         match self.files.tasks().control(username, control) {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
-            Err(not_heard) => not_heard.told().reply_with(&not_heard.to_string()),
+            Err(error) => error.error_code().reply_with(&error.to_string()),
         }
     }
 
     async fn perform_direct(&self, permit: &Permit<'_, '_, DirectRequest>) -> Reply {
         match self.direct.perform(permit).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
-            Err(not_done) => {
-                let (call, cause) = (permit.row().call(), Chain(&not_done).to_string());
+            Err(error) => {
+                let (call, cause) = (permit.row().call(), Chain(&error).to_string());
                 tracing::warn!(%call, cause, "failed direct call");
-                not_done.reply()
+                error.reply()
             }
         }
     }
@@ -133,11 +133,11 @@ impl Instance {
 
 /// UCloud repeats a request after 449 and 503, but the request's intent is used up here. Such an
 /// answer becomes one that says that the work may have begun.
-async fn not_to_be_repeated(reply: Reply) -> Reply {
-    if ![ErrorCode::NoInstance, ErrorCode::Unavailable].iter().any(|told| told.status() == reply.status()) {
+async fn without_retry(reply: Reply) -> Reply {
+    if ![ErrorCode::NoInstance, ErrorCode::Unavailable].iter().any(|code| code.status() == reply.status()) {
         return reply;
     }
     let body = reply.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
-    let said: Option<Refused> = serde_json::from_slice(&body).ok();
-    said.map_or_else(|| ErrorCode::Failed.reply(), |said| ErrorCode::Failed.reply_with(&said.why))
+    let refused: Option<Refused> = serde_json::from_slice(&body).ok();
+    refused.map_or_else(|| ErrorCode::Failed.reply(), |refused| ErrorCode::Failed.reply_with(&refused.why))
 }

@@ -29,7 +29,7 @@ const RANGES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 const DATE_IS_STRONG_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Eq, PartialEq)]
-enum Asked {
+enum RequestedRange {
     Whole,
     Part(RangeInclusive<u64>),
     /// No requested range can be satisfied.
@@ -41,15 +41,15 @@ pub(crate) fn download(file: Outgoing, headers: &HeaderMap) -> Answer {
     let length = file.length;
     let (name, tag, modified) =
         (attachment::write(&file.name), file.tag.clone(), httpdate::fmt_http_date(file.modified));
-    let mut answer = match asked(&file, headers, SystemTime::now()) {
-        Asked::Whole => of_file(StatusCode::OK, FileBody::new(file, Part { offset: 0, length })),
-        Asked::Part(range) => {
+    let mut answer = match requested_range(&file, headers, SystemTime::now()) {
+        RequestedRange::Whole => of_file(StatusCode::OK, FileBody::new(file, Part { offset: 0, length })),
+        RequestedRange::Part(range) => {
             let body = FileBody::new(file, part(&range));
             let mut answer = of_file(StatusCode::PARTIAL_CONTENT, body);
             set(&mut answer, CONTENT_RANGE, &format!("bytes {}-{}/{length}", range.start(), range.end()));
             answer
         }
-        Asked::Nothing => {
+        RequestedRange::Nothing => {
             let mut answer = whole(ErrorCode::RangeNotSatisfiable.reply());
             set(&mut answer, CONTENT_RANGE, &format!("bytes */{length}"));
             return answer;
@@ -65,19 +65,19 @@ pub(crate) fn download(file: Outgoing, headers: &HeaderMap) -> Answer {
 /// Reads the `Range` header. An invalid range counts as none (RFC 9110 section 14.2), and so does a
 /// range of another content than the current one. Several ranges count as none as well: their
 /// answer would need its own content type, and the gateway accepts none from an instance (S1).
-fn asked(file: &Outgoing, headers: &HeaderMap, now: SystemTime) -> Asked {
-    let Some(wanted) = headers.get(RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
+fn requested_range(file: &Outgoing, headers: &HeaderMap, now: SystemTime) -> RequestedRange {
+    let Some(range) = headers.get(RANGE).and_then(|value| value.to_str().ok()) else { return RequestedRange::Whole };
     if headers.get(IF_RANGE).is_some_and(|condition| !is_of(file, condition, now)) {
-        return Asked::Whole;
+        return RequestedRange::Whole;
     }
-    let ranges = parse_range_header_with_max_ranges(wanted, RANGES_MAX);
+    let ranges = parse_range_header_with_max_ranges(range, RANGES_MAX);
     match ranges.and_then(|ranges| ranges.validate(file.length)) {
         Ok(ranges) => match <[_; 1]>::try_from(ranges) {
-            Ok([range]) => Asked::Part(range),
-            Err(_several) => Asked::Whole,
+            Ok([range]) => RequestedRange::Part(range),
+            Err(_several) => RequestedRange::Whole,
         },
-        Err(RangeUnsatisfiableError::Unsatisfiable | RangeUnsatisfiableError::Rejected(_)) => Asked::Nothing,
-        Err(_) => Asked::Whole,
+        Err(RangeUnsatisfiableError::Unsatisfiable | RangeUnsatisfiableError::Rejected(_)) => RequestedRange::Nothing,
+        Err(_) => RequestedRange::Whole,
     }
 }
 

@@ -122,8 +122,8 @@ impl Files {
     }
 
     /// The same, reporting long work to the server at that socket.
-    pub(crate) fn told_at(self, socket: PathBuf) -> Self {
-        Self { tasks: Arc::new(Tasks::told_at(socket)), ..self }
+    pub(crate) fn reporting_to(self, socket: PathBuf) -> Self {
+        Self { tasks: Arc::new(Tasks::reporting_to(socket)), ..self }
     }
 
     /// The same, on behalf of that user.

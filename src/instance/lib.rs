@@ -73,7 +73,7 @@ use countersign_replay::{Journal, JournalFailure};
 const INTENTS_MAX: usize = 65_536;
 
 #[derive(Clone, Debug)]
-pub struct UserArguments {
+pub struct InstanceArguments {
     pub config: PathBuf,
     /// The home directory, if it is not the account's own (development).
     pub home: Option<PathBuf>,
@@ -82,7 +82,7 @@ pub struct UserArguments {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum UserFailure {
+pub enum InstanceFailure {
     #[error(transparent)]
     Account(#[from] AccountFailure),
     #[error(transparent)]
@@ -104,7 +104,7 @@ pub enum UserFailure {
 }
 
 /// Runs an instance until the server stops it, it has been idle, or the server is gone.
-pub fn run(_begun: Daemon, arguments: &UserArguments) -> Result<(), UserFailure> {
+pub fn run(_begun: Daemon, arguments: &InstanceArguments) -> Result<(), InstanceFailure> {
     let account = OwnAccount::of_this_process(arguments.home.as_deref())?;
     let config = Config::load_for_instance(&arguments.config)?;
     let line = match config.instances.launch {
@@ -114,7 +114,8 @@ pub fn run(_begun: Daemon, arguments: &UserArguments) -> Result<(), UserFailure>
     OwnAccount::check_may_have_instance(&config.instances)?;
     account.check_home()?;
     account.take_on_umask();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UserFailure::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(InstanceFailure::Runtime)?;
     let _context = runtime.enter();
     let listener = listener(arguments)?;
     let instance = instance(&account, &config)?;
@@ -129,11 +130,12 @@ pub fn run(_begun: Daemon, arguments: &UserArguments) -> Result<(), UserFailure>
     })
 }
 
-fn listener(arguments: &UserArguments) -> Result<Listener, UserFailure> {
+fn listener(arguments: &InstanceArguments) -> Result<Listener, InstanceFailure> {
     match arguments.listen {
         None => Ok(descriptors::take_listener(0)?),
         Some(address) => {
-            let failure = |source| UserFailure::File { what: "listening on", path: address.to_string().into(), source };
+            let failure =
+                |source| InstanceFailure::File { what: "listening on", path: address.to_string().into(), source };
             let listener = std::net::TcpListener::bind(address).map_err(failure)?;
             listener.set_nonblocking(true).map_err(failure)?;
             Ok(Listener::Tcp(listener))
@@ -141,20 +143,20 @@ fn listener(arguments: &UserArguments) -> Result<Listener, UserFailure> {
     }
 }
 
-fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailure> {
+fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceFailure> {
     let terms = config.terms();
     let window = terms.window;
     // The server checks passkey assertions. An instance does not trust the server, so it requires
     // none.
     let policy = Policy { terms, step_up: StepUp::default() };
     let state = account.state_directory();
-    account::make_private_directory(&state).map_err(|source| UserFailure::File {
+    account::make_private_directory(&state).map_err(|source| InstanceFailure::File {
         what: "making the directory",
         path: state.clone(),
         source,
     })?;
     let used = state.join(config.provider.id.as_str());
-    account::make_private_directory(&used).map_err(|source| UserFailure::File {
+    account::make_private_directory(&used).map_err(|source| InstanceFailure::File {
         what: "making the directory",
         path: used.clone(),
         source,
@@ -174,14 +176,14 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     let drives = Drives::new(drives)?.with_protection(protection);
     let drives = drives.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join(UNFINISHED));
     let drives = drives.with_home(account.home());
-    let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| UserFailure::File {
+    let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| InstanceFailure::File {
         what: "writing to",
         path: "standard error".into(),
         source,
     })?;
     let ssh_keys = SshKeys::of(account, config.ssh.keys);
     let sessions = Sessions::of(account, config);
-    let files = Files::new(drives).told_at(config.ipc.socket());
+    let files = Files::new(drives).reporting_to(config.ipc.socket());
     let direct = DirectCalls::of(account, config, files.drives());
     let sockets = Sockets::of(
         Shells::of(account.login(), config.provider.id.as_str()),
@@ -210,7 +212,7 @@ async fn serve(
     let stop = async {
         match line {
             None => std::future::pending().await,
-            Some(line) => line.until_told_to_stop().await,
+            Some(line) => line.until_stopped().await,
         }
     };
     let is_busy = || instance.under_way() > 0 || instance.open_sessions() > 0;
@@ -228,8 +230,8 @@ async fn serve(
 
 async fn terminated() {
     match signal(SignalKind::terminate()) {
-        Ok(mut told) => {
-            told.recv().await;
+        Ok(mut signals) => {
+            signals.recv().await;
         }
         Err(_) => std::future::pending().await,
     }

@@ -27,24 +27,24 @@ use countersign_ipc::error_code::{ErrorCode, Reply};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Denied {
     /// The row of the table of answers.
-    pub(crate) told: ErrorCode,
+    pub(crate) code: ErrorCode,
     /// The text of the answer.
     pub(crate) why: String,
 }
 
 impl Denied {
     /// With the text of the table's row.
-    pub(crate) fn row(told: ErrorCode) -> Self {
-        Self { told, why: told.why().to_owned() }
+    pub(crate) fn row(code: ErrorCode) -> Self {
+        Self { code, why: code.why().to_owned() }
     }
 
     pub(crate) fn reply(&self) -> Reply {
-        self.told.reply_with(&self.why)
+        self.code.reply_with(&self.why)
     }
 
     /// The answer to that refusal, and the verdict for the log.
     pub(crate) fn of(refusal: &Refusal, home: &Path) -> (Verdict, Self) {
-        let repair = |why| Self { told: ErrorCode::AccountUnusable, why };
+        let repair = |why| Self { code: ErrorCode::AccountUnusable, why };
         let denied = match refusal {
             Refusal::Pinned(failure) => repair(of_pins(failure, home)),
             Refusal::Clock(ClockFailure { until }) => repair(format!(
@@ -67,7 +67,7 @@ impl Denied {
                 }
             },
         };
-        (if denied.told.is_failure() { Verdict::Fail } else { Verdict::Refuse }, denied)
+        (if denied.code.is_failure() { Verdict::Fail } else { Verdict::Refuse }, denied)
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
         let pinned = PinnedKeys::of(&OwnAccount::in_tests(home.path()), &ProviderId::parse("hpc").unwrap());
         let failure = pinned.key(&Username::parse("alice").unwrap(), KeyId::from_bytes([1; 16])).expect_err("spoilt");
         let (verdict, denied) = Denied::of(&Refusal::Pinned(failure), home.path());
-        assert_eq!((verdict, denied.told.number()), (Verdict::Refuse, 409), "UCloud repeats after 449 and 503");
+        assert_eq!((verdict, denied.code.number()), (Verdict::Refuse, 409), "UCloud repeats after 449 and 503");
         assert!(!denied.why.contains(home.path().to_str().unwrap()), "{denied:?}");
         denied
     }
@@ -239,7 +239,7 @@ mod tests {
     fn r01_nothing_that_an_instance_finds_out_is_answered_so_that_ucloud_repeats_it() {
         let check = |refusal: Refusal, status: u16, want: &str| {
             let (_, denied) = Denied::of(&refusal, Path::new("/home/alice"));
-            assert_eq!(denied.told.number(), status, "{refusal:?}");
+            assert_eq!(denied.code.number(), status, "{refusal:?}");
             assert!(denied.why.contains(want), "{denied:?}");
         };
         let until = Timestamp::from_seconds(1_800_000_000);

@@ -56,7 +56,7 @@ pub(crate) struct Searches {
 
 /// The results of a search as they are found. Dropping it ends the search.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct SearchResults {
     results: mpsc::Receiver<ProviderFile>,
     _cancel: CancelOnDrop,
 }
@@ -86,7 +86,7 @@ impl Searches {
     /// # Errors
     /// If the query is empty or too long, the folder cannot be opened, or too many searches run or
     /// wait.
-    pub(crate) async fn begin(&self, query: &str, folder: Option<&str>) -> Result<Found, FilesError> {
+    pub(crate) async fn begin(&self, query: &str, folder: Option<&str>) -> Result<SearchResults, FilesError> {
         let query = query.trim().to_lowercase();
         if query.is_empty() || query.len() > NAME_BYTES_MAX {
             return Err(FilesError::Query);
@@ -109,17 +109,17 @@ impl Searches {
         let mut walk = Walk { query, sender, cancelled, end, limits: self.limits };
         tokio::task::spawn_blocking(move || {
             for (path, folder) in starts {
-                if walk.look_through(path, folder).is_none() {
+                if walk.walk(path, folder).is_none() {
                     break;
                 }
             }
             drop((turn, waiting));
         });
-        Ok(Found { results, _cancel: cancel })
+        Ok(SearchResults { results, _cancel: cancel })
     }
 }
 
-impl Found {
+impl SearchResults {
     /// The next results, at least one. `None` when the search has ended.
     pub(crate) async fn next(&mut self) -> Option<Vec<ProviderFile>> {
         let mut batch = vec![self.results.recv().await?];
@@ -174,7 +174,7 @@ impl Level {
 impl Walk {
     /// Searches a folder and everything beneath it. Returns `None` once the whole search has to
     /// end.
-    fn look_through(&mut self, path: UcloudPath, folder: Arc<Folder>) -> Option<()> {
+    fn walk(&mut self, path: UcloudPath, folder: Arc<Folder>) -> Option<()> {
         let mut levels = Vec::new();
         levels.extend(Level::open(path, folder));
         loop {

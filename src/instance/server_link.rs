@@ -56,7 +56,7 @@ impl ServerLink {
     }
 
     /// Reports that the instance serves, and waits until the server stops it.
-    pub(super) async fn until_told_to_stop(mut self) {
+    pub(super) async fn until_stopped(mut self) {
         if let Err(error) = self.converse().await {
             tracing::warn!(%error, "the line to the server broke");
         }

@@ -34,7 +34,7 @@ const SESSIONS_MAX: usize = 4096;
 
 /// Why no token is made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotGranted {
+pub(crate) enum IssueError {
     #[error("this account has no usable instance key: approve a connection again")]
     NoKey,
     #[error("too many transfers and terminals are open or waiting")]
@@ -49,7 +49,7 @@ pub(crate) enum NotGranted {
 
 /// Why a valid token opens nothing here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum NotOpen {
+pub(crate) enum OpenError {
     /// An earlier instance process made the token, or its session has ended.
     #[error("there is no such session (any more): ask for another")]
     Unknown,
@@ -61,7 +61,7 @@ pub(crate) enum NotOpen {
 
 /// What a session grants.
 #[derive(Clone, Debug)]
-pub(crate) enum Granted {
+pub(crate) enum Scope {
     Download {
         /// The file's id, as the user signed it.
         id: String,
@@ -77,7 +77,7 @@ pub(crate) enum Granted {
 
 #[derive(Debug)]
 struct Entry {
-    granted: Granted,
+    scope: Scope,
     is_open: bool,
     until: Instant,
 }
@@ -139,9 +139,9 @@ impl Sessions {
         username: &Username,
         call: &CallName,
         item: ItemDigest,
-        granted: Granted,
-    ) -> Result<String, NotGranted> {
-        let key = self.key.as_ref().ok_or(NotGranted::NoKey)?;
+        scope: Scope,
+    ) -> Result<String, IssueError> {
+        let key = self.key.as_ref().ok_or(IssueError::NoKey)?;
         let now = Clock::System.now()?;
         let grant = Grant { audience: &self.audience, username, call, item, now, lifetime_s: self.lifetime_s };
         let input = grant.signing_input(random_bytes()?)?;
@@ -149,24 +149,24 @@ impl Sessions {
         let lifetime = Duration::from_secs(u64::try_from(self.lifetime_s).unwrap_or(0));
         let mut entries = self.entries();
         if entries.len() >= SESSIONS_MAX {
-            return Err(NotGranted::TooMany);
+            return Err(IssueError::TooMany);
         }
-        entries.insert(TokenHash::of(&token), Entry { granted, is_open: false, until: Instant::now() + lifetime });
+        entries.insert(TokenHash::of(&token), Entry { scope, is_open: false, until: Instant::now() + lifetime });
         Ok(token)
     }
 
     /// Opens the session of a permitted request, or continues it.
-    pub(crate) fn open(&self, permit: &SessionPermit<'_>) -> Result<Granted, NotOpen> {
+    pub(crate) fn open(&self, permit: &SessionPermit<'_>) -> Result<Scope, OpenError> {
         let mut entries = self.entries();
-        let entry = entries.get_mut(&permit.session().hash()).ok_or(NotOpen::Unknown)?;
+        let entry = entries.get_mut(&permit.session().hash()).ok_or(OpenError::Unknown)?;
         match (permit.turn(), entry.is_open) {
-            (Turn::Open, true) => return Err(NotOpen::Open),
-            (Turn::Continue, false) => return Err(NotOpen::Waiting),
+            (Turn::Open, true) => return Err(OpenError::Open),
+            (Turn::Continue, false) => return Err(OpenError::Waiting),
             (Turn::Open, false) | (Turn::Continue, true) => {}
         }
         entry.is_open = true;
         entry.until = Instant::now() + IDLE_MAX;
-        Ok(entry.granted.clone())
+        Ok(entry.scope.clone())
     }
 
     /// Ends a session: its token opens nothing any more.
@@ -176,10 +176,10 @@ impl Sessions {
 
     /// Removes and returns the sessions that have ended. Dropping one may wait for the disk,
     /// because the unfinished part of its upload is removed with it.
-    pub(crate) fn take_expired(&self) -> Vec<Granted> {
+    pub(crate) fn take_expired(&self) -> Vec<Scope> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        entries.extract_if(|_, entry| now >= entry.until).map(|(_, entry)| entry.granted).collect()
+        entries.extract_if(|_, entry| now >= entry.until).map(|(_, entry)| entry.scope).collect()
     }
 
     /// How many are open. A session that waits to be opened does not keep the instance running.

@@ -40,7 +40,7 @@ const FILE_MAX: usize = 1024 * 1024;
 
 /// Why some or all of the keys are not installed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotInstalled {
+pub(crate) enum InstallError {
     /// The site has not enabled it.
     #[error("this provider does not install SSH keys")]
     Off,
@@ -71,24 +71,24 @@ pub(crate) enum NotInstalled {
     CutShort,
 }
 
-impl From<WriteFailure> for NotInstalled {
+impl From<WriteFailure> for InstallError {
     fn from(cause: WriteFailure) -> Self {
         // Not a source: the message already contains its text.
         Self::Write(cause)
     }
 }
 
-impl From<UserFileFailure> for NotInstalled {
+impl From<UserFileFailure> for InstallError {
     fn from(cause: UserFileFailure) -> Self {
         // Not a source: the message already contains its text.
         Self::Strict(cause)
     }
 }
 
-impl NotInstalled {
+impl InstallError {
     /// The error code in the answer. UCloud hides the message of a 5xx, and users can repair their
     /// own file.
-    pub(crate) fn told(&self) -> ErrorCode {
+    pub(crate) fn error_code(&self) -> ErrorCode {
         match self {
             Self::Off => ErrorCode::NotFound,
             Self::TooMany(_) | Self::Key { .. } => ErrorCode::KeyRefused,
@@ -114,22 +114,22 @@ impl SshKeys {
     }
 
     /// Installs the keys that the user signed. Keys that UCloud installed before are removed.
-    pub(crate) async fn install(&self, keys: Vec<String>) -> Result<Value, NotInstalled> {
+    pub(crate) async fn install(&self, keys: Vec<String>) -> Result<Value, InstallError> {
         if self.of == SshKeysOf::NoOne {
-            return Err(NotInstalled::Off);
+            return Err(InstallError::Off);
         }
         let (home, owner) = (self.home.clone(), self.owner);
         let work = tokio::task::spawn_blocking(move || install(&home, owner, &keys));
-        work.await.map_err(|_cut| NotInstalled::CutShort)??;
+        work.await.map_err(|_cut| InstallError::CutShort)??;
         Ok(json!({}))
     }
 }
 
 /// Replaces Countersign's lines with these keys. An invalid key is left out and reported, so that
 /// it cannot prevent the removal of another key.
-fn install(home: &Path, owner: Uid, texts: &[String]) -> Result<(), NotInstalled> {
+fn install(home: &Path, owner: Uid, texts: &[String]) -> Result<(), InstallError> {
     if texts.len() > KEYS_MAX {
-        return Err(NotInstalled::TooMany(texts.len()));
+        return Err(InstallError::TooMany(texts.len()));
     }
     let mut keys: Vec<SshPublicKey> = Vec::new();
     let mut refused = Vec::new();
@@ -143,7 +143,7 @@ fn install(home: &Path, owner: Uid, texts: &[String]) -> Result<(), NotInstalled
     replace_ours(home, owner, &keys)?;
     match refused.first() {
         None => Ok(()),
-        Some((index, rejection)) => Err(NotInstalled::Key {
+        Some((index, rejection)) => Err(InstallError::Key {
             number: index.saturating_add(1),
             of: texts.len(),
             refused: refused.len(),
@@ -152,7 +152,7 @@ fn install(home: &Path, owner: Uid, texts: &[String]) -> Result<(), NotInstalled
     }
 }
 
-fn replace_ours(home: &Path, owner: Uid, keys: &[SshPublicKey]) -> Result<(), NotInstalled> {
+fn replace_ours(home: &Path, owner: Uid, keys: &[SshPublicKey]) -> Result<(), InstallError> {
     // Without keys, no directory is created.
     if keys.is_empty() && is_absent(home, owner)? {
         return Ok(());
@@ -166,7 +166,7 @@ fn replace_ours(home: &Path, owner: Uid, keys: &[SshPublicKey]) -> Result<(), No
     Ok(())
 }
 
-fn is_absent(home: &Path, owner: Uid) -> Result<bool, NotInstalled> {
+fn is_absent(home: &Path, owner: Uid) -> Result<bool, InstallError> {
     match CheckedDirectory::home(home, owner)?.enter(DIRECTORY).and_then(|directory| directory.open(FILE)) {
         Ok(_) => Ok(false),
         Err(failure) if failure.is_absence() => Ok(true),
@@ -176,10 +176,10 @@ fn is_absent(home: &Path, owner: Uid) -> Result<bool, NotInstalled> {
 
 /// The file's content, empty if the file is missing. A file of root's is left alone even in the
 /// user's directory: root decided what it says.
-fn read(directory: &CheckedDirectory, owner: Uid) -> Result<Vec<u8>, NotInstalled> {
+fn read(directory: &CheckedDirectory, owner: Uid) -> Result<Vec<u8>, InstallError> {
     match directory.open(FILE) {
         Ok(opened) if opened.owner() != owner => {
-            Err(NotInstalled::Foreign { path: directory.path().join(FILE), owner: opened.owner() })
+            Err(InstallError::Foreign { path: directory.path().join(FILE), owner: opened.owner() })
         }
         Ok(opened) => Ok(opened.read(FILE_MAX)?),
         Err(failure) if failure.is_absence() => Ok(Vec::new()),

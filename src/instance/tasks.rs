@@ -28,7 +28,7 @@ use countersign_ipc::server_protocol::{
 };
 
 /// Least time between two reports to the server, unless the user pauses, resumes or cancels.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Most time between two reports, even if nothing has changed. The server takes a silent task for a
 /// failed one.
@@ -59,7 +59,7 @@ pub(crate) type Outcome = oneshot::Receiver<Result<(), RequestError>>;
 
 /// Why a user's call does not change a task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum NotHeard {
+pub(crate) enum TaskError {
     /// The task has ended, or never existed.
     #[error("there is no such task, or it is over")]
     NoTask,
@@ -68,9 +68,9 @@ pub(crate) enum NotHeard {
     State,
 }
 
-impl NotHeard {
+impl TaskError {
     /// The error code of the answer.
-    pub(crate) const fn told(self) -> ErrorCode {
+    pub(crate) const fn error_code(self) -> ErrorCode {
         match self {
             Self::NoTask => ErrorCode::NotFound,
             Self::State => ErrorCode::Malformed,
@@ -80,7 +80,7 @@ impl NotHeard {
 
 impl Tasks {
     /// Reports to the server at that socket.
-    pub(crate) fn told_at(socket: PathBuf) -> Self {
+    pub(crate) fn reporting_to(socket: PathBuf) -> Self {
         Self { socket: Some(socket), open: Mutex::default() }
     }
 
@@ -101,24 +101,24 @@ impl Tasks {
         self.lock().push(Arc::clone(&task));
         let begun = TaskBegun { username: task.username.clone(), title: title.to_owned(), body };
         match &self.socket {
-            Some(socket) => Telling { socket, begun, task: &task, number: None, last: None }.until_over(outcome).await,
+            Some(socket) => Reporter { socket, begun, task: &task, number: None, last: None }.until_over(outcome).await,
             None => log_failure(&outcome.await),
         }
         self.lock().retain(|other| !Arc::ptr_eq(other, &task));
     }
 
     /// Pauses, resumes or cancels a task, as its user signed.
-    pub(crate) fn control(&self, username: &Username, asked: &TaskControl) -> Result<Value, NotHeard> {
-        let control = match asked.requested_state.as_str() {
+    pub(crate) fn control(&self, username: &Username, request: &TaskControl) -> Result<Value, TaskError> {
+        let control = match request.requested_state.as_str() {
             "CANCELLED" => Control::Cancel,
             "SUSPENDED" => Control::Pause,
             "RUNNING" => Control::Run,
-            _ => return Err(NotHeard::State),
+            _ => return Err(TaskError::State),
         };
-        let id = asked.id.ok_or(NotHeard::NoTask)?;
+        let id = request.id.ok_or(TaskError::NoTask)?;
         let tasks = self.lock();
         let task = tasks.iter().find(|task| task.core_id() == Some(id) && task.username == *username);
-        task.ok_or(NotHeard::NoTask)?.progress.want(control);
+        task.ok_or(TaskError::NoTask)?.progress.want(control);
         Ok(json!({}))
     }
 
@@ -133,14 +133,14 @@ impl Task {
     }
 
     /// Remembers UCloud's number. The first that the server states stays.
-    fn learn(&self, said: Option<i64>) {
+    fn learn(&self, stated: Option<i64>) {
         let mut core_id = self.core_id.lock().unwrap_or_else(PoisonError::into_inner);
-        *core_id = core_id.or(said);
+        *core_id = core_id.or(stated);
     }
 }
 
 /// A task while it is reported: the server's number of it, and the last report.
-struct Telling<'t> {
+struct Reporter<'t> {
     socket: &'t Path,
     begun: TaskBegun,
     task: &'t Task,
@@ -148,43 +148,43 @@ struct Telling<'t> {
     last: Option<(TaskStatus, Instant)>,
 }
 
-impl Telling<'_> {
+impl Reporter<'_> {
     async fn until_over(mut self, mut outcome: Outcome) {
         let ended = loop {
-            self.tell_if_new().await;
+            self.report_if_new().await;
             tokio::select! {
                 ended = &mut outcome => break ended,
-                () = tokio::time::sleep(TELL_EVERY) => {}
-                () = self.task.progress.wanted() => {}
+                () = tokio::time::sleep(REPORT_EVERY) => {}
+                () = self.task.progress.control_changed() => {}
             }
         };
         log_failure(&ended);
         let status = last_status(&ended, &self.task.progress);
         for _ in 0..LAST_TRIES {
-            if self.tell(status.clone()).await {
+            if self.report(status.clone()).await {
                 return;
             }
-            tokio::time::sleep(TELL_EVERY).await;
+            tokio::time::sleep(REPORT_EVERY).await;
         }
     }
 
-    async fn tell_if_new(&mut self) {
+    async fn report_if_new(&mut self) {
         let status = status(&self.task.progress);
         let is_new = self.last.as_ref().is_none_or(|(last, at)| *last != status || at.elapsed() >= STILL_THERE_EVERY);
         // The server's answer brings UCloud's number.
         if is_new || self.task.core_id().is_none() {
-            self.tell(status).await;
+            self.report(status).await;
         }
     }
 
     /// Reports a status. Returns whether the server has accepted it.
-    async fn tell(&mut self, status: TaskStatus) -> bool {
+    async fn report(&mut self, status: TaskStatus) -> bool {
         if self.number.is_none() {
             self.number = ask::<_, TaskNumber>(self.socket, TASKS_BEGIN, &self.begun).await.map(|begun| begun.number);
         }
         let Some(number) = self.number else { return false };
-        let told = TaskTold { number, status: status.clone() };
-        let Some(known) = ask::<_, TaskKnown>(self.socket, TASKS_TELL, &told).await else { return false };
+        let report = TaskTold { number, status: status.clone() };
+        let Some(known) = ask::<_, TaskKnown>(self.socket, TASKS_TELL, &report).await else { return false };
         self.task.learn(known.core_id);
         self.last = Some((status, Instant::now()));
         true

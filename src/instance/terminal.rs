@@ -31,7 +31,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 pub(crate) use login::Login;
 use text::Decoder;
 
-use super::websocket::frames::{Asked, message, response};
+use super::websocket::frames::{CallMessage, message, response};
 
 /// Most terminals of one user at once: more than a person watches. Each holds processes and
 /// descriptors.
@@ -59,7 +59,7 @@ pub(crate) const MESSAGE_MAX: usize = 256 * 1024;
 /// A message from the browser. Each comes with its own stream.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-enum Typed {
+enum ClientMessage {
     Initialize { cols: u16, rows: u16 },
     Input { data: String },
     Resize { cols: u16, rows: u16 },
@@ -68,7 +68,7 @@ enum Typed {
 /// A message to the browser. Data always uses the stream of `initialize`.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-enum Shown<'a> {
+enum ServerMessage<'a> {
     Initialize,
     Data { data: &'a str },
     Ack,
@@ -140,7 +140,7 @@ impl Shells {
         };
         drop(folder);
         let (mut sink, stream) = socket.split();
-        if sink.send(message(&stream_id, &Shown::Initialize)).await.is_err() {
+        if sink.send(message(&stream_id, &ServerMessage::Initialize)).await.is_err() {
             return;
         }
         let end = self.relay(&mut sink, stream, &mut running, &stream_id).await;
@@ -152,7 +152,7 @@ impl Shells {
                 End::Idle => "nothing has happened for long",
                 End::TooLong => "the session has lasted as long as one may",
             };
-            let _ = sink.send(response(&stream_id, 200, &Shown::Ack)).await;
+            let _ = sink.send(response(&stream_id, 200, &ServerMessage::Ack)).await;
             let frame = CloseFrame { code: CloseCode::Normal, reason: reason.into() };
             let _ = sink.send(Message::Close(Some(frame))).await;
         };
@@ -165,15 +165,17 @@ impl Shells {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         while let Some(Ok(incoming)) = socket.next().await {
-            if let Some(Asked { stream_id, payload: Typed::Initialize { cols, rows }, .. }) = self.asked(&incoming) {
+            if let Some(CallMessage { stream_id, payload: ClientMessage::Initialize { cols, rows }, .. }) =
+                self.parse(&incoming)
+            {
                 return Some((stream_id, size(cols, rows)));
             }
         }
         None
     }
 
-    fn asked(&self, incoming: &Message) -> Option<Asked<Typed>> {
-        Asked::of(&self.call, incoming.is_text().then(|| incoming.to_text().ok())??)
+    fn parse(&self, incoming: &Message) -> Option<CallMessage<ClientMessage>> {
+        CallMessage::of(&self.call, incoming.is_text().then(|| incoming.to_text().ok())??)
     }
 
     async fn relay<S>(
@@ -194,8 +196,8 @@ impl Shells {
         let reading = async {
             while let Some(Ok(incoming)) = stream.next().await {
                 happened.notify_one();
-                if let Some(asked) = self.asked(&incoming)
-                    && inputs.send(asked).await.is_err()
+                if let Some(call) = self.parse(&incoming)
+                    && inputs.send(call).await.is_err()
                 {
                     break;
                 }
@@ -237,7 +239,7 @@ where
     let mut piece = vec![0; PIECE];
     loop {
         let outgoing = tokio::select! {
-            Some(stream_id) = acked.recv() => response(&stream_id, 200, &Shown::Ack),
+            Some(stream_id) = acked.recv() => response(&stream_id, 200, &ServerMessage::Ack),
             read = output.read(&mut piece) => {
                 // An error means that no process has the terminal open any more.
                 let Ok(read @ 1..) = read else { return End::Exited };
@@ -246,7 +248,7 @@ where
                 if text.is_empty() {
                     continue;
                 }
-                message(stream_id, &Shown::Data { data: &text })
+                message(stream_id, &ServerMessage::Data { data: &text })
             }
             () = tokio::time::sleep(PING_EVERY) => Message::Ping(Default::default()),
         };
@@ -257,13 +259,17 @@ where
 }
 
 /// Carries out the browser's messages. Stops when the terminal takes no more input.
-async fn type_in(mut input: WritePty<'_>, mut to_type: mpsc::Receiver<Asked<Typed>>, acks: mpsc::Sender<String>) {
-    while let Some(Asked { stream_id, payload, .. }) = to_type.recv().await {
+async fn type_in(
+    mut input: WritePty<'_>,
+    mut to_type: mpsc::Receiver<CallMessage<ClientMessage>>,
+    acks: mpsc::Sender<String>,
+) {
+    while let Some(CallMessage { stream_id, payload, .. }) = to_type.recv().await {
         let done = match payload {
-            Typed::Input { data } => input.write_all(data.as_bytes()).await.is_ok(),
-            Typed::Resize { cols, rows } => input.resize(size(cols, rows)).is_ok(),
+            ClientMessage::Input { data } => input.write_all(data.as_bytes()).await.is_ok(),
+            ClientMessage::Resize { cols, rows } => input.resize(size(cols, rows)).is_ok(),
             // A socket has only one terminal.
-            Typed::Initialize { .. } => true,
+            ClientMessage::Initialize { .. } => true,
         };
         if !done {
             break;

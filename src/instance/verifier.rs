@@ -81,7 +81,7 @@ impl Verifier {
     }
 
     /// Permits a request, once, or returns the reason for the refusal.
-    pub(crate) fn judge<'r>(
+    pub(crate) fn verify<'r>(
         &self,
         head: &'r http::request::Parts,
         body: &'r [u8],
@@ -89,9 +89,9 @@ impl Verifier {
     ) -> Result<Permitted<'r>, Refusal> {
         let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
         match self.calls.route(method, head.uri.path()).filter(|_| head.uri.query().is_none()) {
-            Some(Route::Private(lane)) => self.judge_for_core(lane, head, body, audit).map(Permitted::FromCore),
+            Some(Route::Private(lane)) => self.verify_from_core(lane, head, body, audit).map(Permitted::FromCore),
             Some(Route::Direct(row)) if row.destination() == Destination::Instance => {
-                self.judge_for_user(row, head, body, audit).map(Permitted::FromUser)
+                self.verify_direct(row, head, body, audit).map(Permitted::FromUser)
             }
             Some(Route::Direct(_) | Route::Public(_) | Route::Session(_) | Route::Socket) | None => {
                 Err(Rejection::NoSuchCall.into())
@@ -99,7 +99,7 @@ impl Verifier {
         }
     }
 
-    fn judge_for_core<'r>(
+    fn verify_from_core<'r>(
         &self,
         lane: &Lane,
         head: &'r http::request::Parts,
@@ -107,12 +107,12 @@ impl Verifier {
         audit: &mut AuditContext,
     ) -> Result<Permit<'r, 'r>, Refusal> {
         let presented = Presented::parse(lane, headers(head), DEPOSIT_MAX).map_err(Rejection::from)?;
-        self.judge_presented(presented, body, audit)
+        self.verify_presented(presented, body, audit)
     }
 
     /// Permits the request that a message on a socket makes, once, or returns the reason for the
     /// refusal. `named` is the socket's path and the call's name in the message.
-    pub(crate) fn judge_message<'r>(
+    pub(crate) fn verify_message<'r>(
         &self,
         named: (&str, &str),
         token: &'r str,
@@ -123,7 +123,7 @@ impl Verifier {
     ) -> Result<Permit<'r, 'r>, Refusal> {
         let row = self.calls.socket_row(named.0, named.1).ok_or(Rejection::NoSuchCall)?;
         let presented = Presented::of_message(&row, token, username.clone(), intent, DEPOSIT_MAX);
-        self.judge_presented(presented.map_err(Rejection::from)?, payload, audit)
+        self.verify_presented(presented.map_err(Rejection::from)?, payload, audit)
     }
 
     /// Checks whether a request is for a socket whose messages are calls.
@@ -134,7 +134,7 @@ impl Verifier {
 
     /// Checks whether a key is pinned and has not expired. Returns false if the pinned keys or the
     /// time cannot be read.
-    pub(crate) fn stands(&self, username: &Username, kid: KeyId) -> bool {
+    pub(crate) fn is_valid(&self, username: &Username, kid: KeyId) -> bool {
         let now = Clock::System.now().ok().and_then(|now| self.journal.now(now).ok());
         match (self.pinned.key(username, kid), now) {
             (Ok(Some(key)), Some(now)) => key.standing(now).is_ok(),
@@ -142,7 +142,7 @@ impl Verifier {
         }
     }
 
-    fn judge_presented<'r>(
+    fn verify_presented<'r>(
         &self,
         presented: Presented<'r>,
         body: &'r [u8],
@@ -157,7 +157,7 @@ impl Verifier {
         let terms = &self.policy.terms;
         let intent = request.intent().ok_or(Rejection::Intent(IntentRejection::Missing))?;
         let intent = PresentedIntent::parse(intent, DEPOSIT_MAX, terms.version_1).map_err(Rejection::from)?;
-        let keys = self.pinned.wanted(request.username(), intent.key_wanted())?;
+        let keys = self.pinned.matching(request.username(), intent.key_wanted())?;
         let intent = intent.verify(request.username(), &keys, terms, now).map_err(Rejection::from)?;
         audit.kid = Some(intent.kid());
 
@@ -165,7 +165,7 @@ impl Verifier {
         self.consume(request.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
     }
 
-    fn judge_for_user<'r>(
+    fn verify_direct<'r>(
         &self,
         row: &DirectRow,
         head: &'r http::request::Parts,
@@ -178,7 +178,7 @@ impl Verifier {
 
         let intent = presented.intent().map_err(Rejection::from)?;
         let claimed = intent.claimed_username().map_err(Rejection::from)?;
-        let keys = self.pinned.wanted(&claimed, intent.key_wanted())?;
+        let keys = self.pinned.matching(&claimed, intent.key_wanted())?;
         let intent = intent.verify(&claimed, &keys, &self.policy.terms, now).map_err(Rejection::from)?;
         audit.username = Some(intent.username().clone());
         audit.kid = Some(intent.kid());
@@ -189,7 +189,7 @@ impl Verifier {
 
     /// Permits a request with a one-time token, once, or returns the reason for the refusal.
     /// `instance_key` is this instance's own key: tokens of other instances are refused.
-    pub(crate) fn judge_session<'r>(
+    pub(crate) fn verify_session<'r>(
         &self,
         presented: PresentedSession<'r>,
         instance_key: Option<&VerificationKey>,
@@ -199,7 +199,7 @@ impl Verifier {
         let now = self.journal.now(Clock::System.now()?)?;
         let username = presented.claimed_username().clone();
         let keys = match presented.key_wanted() {
-            Some(wanted) => self.pinned.wanted(&username, wanted)?,
+            Some(wanted) => self.pinned.matching(&username, wanted)?,
             None => Vec::new(),
         };
         let verified = presented.verify(instance_key, &keys, &self.policy.terms, now)?;
@@ -240,7 +240,7 @@ fn user_request(authenticated: Authenticated<'_>) -> Result<UserRequest<'_>, Rej
 }
 
 /// Reads the token, the proof and the piece from a session's request, as the gateway wrote them.
-pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
+pub(super) fn present_session(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
     let headers = &head.headers;
     let piece = match endpoint {
         SessionEndpoint::ChunkedUpload => session_headers::piece(headers)?,

@@ -41,12 +41,12 @@ use crate::files::error::RequestError;
 use crate::files::request::ConflictPolicy;
 use crate::idle::IdleTimer;
 use crate::repair::Denied;
-use crate::sessions::{Granted, NotOpen};
+use crate::sessions::{OpenError, Scope};
 use crate::state::Instance;
 use crate::terminal;
 use crate::uploads;
-use crate::uploads::websocket::{Target, Wanted};
-use crate::verifier::{AuditContext, Refusal, asked};
+use crate::uploads::websocket::{Target, UploadRequest};
+use crate::verifier::{AuditContext, Refusal, present_session};
 use countersign_ipc::error_code::{ErrorCode, Reply};
 
 /// How long the connection may take to become a socket after the instance has accepted the upgrade.
@@ -65,41 +65,41 @@ enum Work {
 
 enum Session {
     Shell(OwnedFd),
-    Upload(Wanted),
+    Upload(UploadRequest),
 }
 
-enum NotOpened {
+enum UpgradeError {
     ErrorCode(ErrorCode),
     Denied(Denied),
-    Session(NotOpen),
+    Session(OpenError),
     Files(RequestError),
 }
 
-impl From<ErrorCode> for NotOpened {
-    fn from(told: ErrorCode) -> Self {
-        Self::ErrorCode(told)
+impl From<ErrorCode> for UpgradeError {
+    fn from(code: ErrorCode) -> Self {
+        Self::ErrorCode(code)
     }
 }
 
-impl From<Denied> for NotOpened {
+impl From<Denied> for UpgradeError {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
     }
 }
 
-impl From<RequestError> for NotOpened {
+impl From<RequestError> for UpgradeError {
     fn from(error: RequestError) -> Self {
         Self::Files(error)
     }
 }
 
-impl NotOpened {
+impl UpgradeError {
     fn reply(&self) -> Reply {
         match self {
-            Self::ErrorCode(told) => told.reply(),
+            Self::ErrorCode(code) => code.reply(),
             Self::Denied(denied) => denied.reply(),
-            Self::Session(not_open) => ErrorCode::NotFound.reply_with(&not_open.to_string()),
-            Self::Files(error) => error.told().reply_with(&error.to_string()),
+            Self::Session(error) => ErrorCode::NotFound.reply_with(&error.to_string()),
+            Self::Files(error) => error.error_code().reply_with(&error.to_string()),
         }
     }
 }
@@ -115,7 +115,7 @@ pub(crate) async fn upgrade(
     let Some(accept) = Accept::of(&head) else { return ErrorCode::Malformed.reply() };
     let admitted = match admit(instance, head).await {
         Ok(admitted) => admitted,
-        Err(not_opened) => return not_opened.reply(),
+        Err(error) => return error.reply(),
     };
     let (instance, idle_timer) = (Arc::clone(instance), Arc::clone(idle_timer));
     tokio::spawn(async move {
@@ -127,7 +127,7 @@ pub(crate) async fn upgrade(
     accept.reply()
 }
 
-async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> {
+async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, UpgradeError> {
     let places = Arc::clone(&instance.sockets.places);
     let place = places.try_acquire_owned().map_err(|_full| ErrorCode::TooMany)?;
     let work = match instance.verifier.session_endpoint(&head) {
@@ -139,8 +139,8 @@ async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> 
 
 /// Admits a socket for Core's calls. Opening it does nothing, so its token is not verified and its
 /// admission is not logged. Each message is verified and logged.
-fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, NotOpened> {
-    let judge = || -> Result<(Username, Option<Secret<String>>), Rejection> {
+fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, UpgradeError> {
+    let present = || -> Result<(Username, Option<Secret<String>>), Rejection> {
         if !instance.verifier.is_socket(&head) {
             return Err(Rejection::NoSuchCall);
         }
@@ -149,50 +149,50 @@ fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, NotOpened> {
         let username = presented.username.ok_or(RequestRejection::NoUsername)?;
         Ok((username, presented.token.map(|token| Secret::new(token.expose().to_owned()))))
     };
-    let outcome = judge().map_err(Refusal::from);
+    let outcome = present().map_err(Refusal::from);
     match outcome {
         Ok((username, token)) => Ok(Rpc { head, username, token }),
-        Err(refusal) => match instance.decided::<()>(&head, &AuditContext::default(), Err(refusal)) {
+        Err(refusal) => match instance.log_decision::<()>(&head, &AuditContext::default(), Err(refusal)) {
             Err(denied) => Err(denied.into()),
             Ok(()) => Err(ErrorCode::Unavailable.into()),
         },
     }
 }
 
-async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Parts) -> Result<Work, NotOpened> {
+async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Parts) -> Result<Work, UpgradeError> {
     let mut audit = AuditContext::default();
     let outcome = match endpoint {
-        SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket => asked(endpoint, head)
+        SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket => present_session(endpoint, head)
             .map_err(Refusal::from)
-            .and_then(|presented| instance.judge_session(presented, &mut audit)),
+            .and_then(|presented| instance.verify_session(presented, &mut audit)),
         SessionEndpoint::Download | SessionEndpoint::ChunkedUpload => Err(Rejection::NoSuchCall.into()),
     };
-    let permit = instance.decided(head, &audit, outcome)?;
-    let granted = instance.sessions.open(&permit).map_err(NotOpened::Session)?;
+    let permit = instance.log_decision(head, &audit, outcome)?;
+    let scope = instance.sessions.open(&permit).map_err(UpgradeError::Session)?;
     let (hash, key) = (permit.session().hash(), audit.username.zip(audit.kid));
-    match session(instance, endpoint, granted).await {
+    match session(instance, endpoint, scope).await {
         Ok(of) => Ok(Work::Session { of, hash, key }),
-        Err(not_opened) => {
+        Err(error) => {
             instance.sessions.close(hash);
-            Err(not_opened)
+            Err(error)
         }
     }
 }
 
 /// Prepares the work of a granted session: opens a terminal's folder, or reads an upload's target.
-async fn session(instance: &Instance, endpoint: SessionEndpoint, granted: Granted) -> Result<Session, NotOpened> {
-    Ok(match (endpoint, granted) {
-        (SessionEndpoint::ShellSocket, Granted::Shell { folder }) => {
+async fn session(instance: &Instance, endpoint: SessionEndpoint, scope: Scope) -> Result<Session, UpgradeError> {
+    Ok(match (endpoint, scope) {
+        (SessionEndpoint::ShellSocket, Scope::Shell { folder }) => {
             Session::Shell(instance.files.open_folder(&folder).await?)
         }
-        (SessionEndpoint::UploadSocket, Granted::Upload(upload)) => {
-            let error = |trouble| RequestError::single(&upload.id, trouble);
+        (SessionEndpoint::UploadSocket, Scope::Upload(upload)) => {
+            let error = |error| RequestError::single(&upload.id, error);
             let path = instance.files.drives().parse(&upload.id).map_err(error)?;
             let target = if upload.is_folder { Target::Folder(path) } else { Target::File(path) };
             let policy = ConflictPolicy::parse(&upload.policy).map_err(error)?;
-            Session::Upload(Wanted { target, policy, consent: upload.consent })
+            Session::Upload(UploadRequest { target, policy, consent: upload.consent })
         }
-        (_, Granted::Download { .. } | Granted::Upload(_) | Granted::Shell { .. }) => {
+        (_, Scope::Download { .. } | Scope::Upload(_) | Scope::Shell { .. }) => {
             return Err(ErrorCode::NotFound.into());
         }
     })
@@ -223,8 +223,8 @@ impl Admitted {
                         Session::Shell(folder) => {
                             sockets.shells.run(open(terminal::MESSAGE_MAX).await, folder).await;
                         }
-                        Session::Upload(wanted) => {
-                            sockets.uploads.run(open(uploads::websocket::MESSAGE_MAX).await, wanted).await;
+                        Session::Upload(request) => {
+                            sockets.uploads.run(open(uploads::websocket::MESSAGE_MAX).await, request).await;
                         }
                     }
                 };

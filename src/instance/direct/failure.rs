@@ -4,7 +4,7 @@ use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::keyring::KeyRejection;
 
 use crate::call::NOT_OFFERED;
-use crate::direct::server_client::NotAnswered;
+use crate::direct::server_client::ServerError;
 use countersign_home::pin_file::PinFailure;
 use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
@@ -12,7 +12,7 @@ use countersign_os::clock::{NoRandomness, UnreadableClock};
 
 /// Why a permitted direct call failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotDone {
+pub(crate) enum DirectError {
     /// No code implements the call.
     #[error("{NOT_OFFERED}")]
     NotOffered,
@@ -33,7 +33,7 @@ pub(crate) enum NotDone {
     Proof(#[from] EnrolmentRejection),
     /// The server refused, or did not answer.
     #[error(transparent)]
-    Server(#[from] NotAnswered),
+    Server(#[from] ServerError),
     /// The user's pin file failed.
     #[error(transparent)]
     Pins(#[from] PinFailure),
@@ -48,7 +48,7 @@ pub(crate) enum NotDone {
     Unwritable(#[from] serde_json::Error),
 }
 
-impl NotDone {
+impl DirectError {
     /// The reply to the browser. A refusal that the server addressed to this account is passed on
     /// to its user.
     pub(crate) fn reply(&self) -> Reply {
@@ -56,7 +56,7 @@ impl NotDone {
             Self::NotOffered => ErrorCode::NotFound.reply_with(&self.to_string()),
             Self::Missing(_) | Self::Malformed(_) => ErrorCode::Malformed.reply_with(&self.to_string()),
             Self::KeyRefused(_) | Self::Key(_) | Self::Proof(_) => ErrorCode::KeyRefused.reply_with(&self.to_string()),
-            Self::Server(NotAnswered::Refused { status, refused }) if status.is_client_error() => {
+            Self::Server(ServerError::Refused { status, refused }) if status.is_client_error() => {
                 json_reply(*status, refused)
             }
             Self::Server(_)

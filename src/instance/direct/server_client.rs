@@ -15,7 +15,7 @@ pub(crate) struct ServerClient {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotAnswered {
+pub(crate) enum ServerError {
     #[error("cannot reach the server")]
     Unreachable(#[from] AskError),
     #[error("the server refuses: {}", refused.why)]
@@ -24,7 +24,7 @@ pub(crate) enum NotAnswered {
     Answer(#[from] serde_json::Error),
 }
 
-impl NotAnswered {
+impl ServerError {
     /// Whether the server answered 404.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
@@ -40,11 +40,11 @@ impl ServerClient {
         &self,
         operation: &str,
         question: &Q,
-    ) -> Result<A, NotAnswered> {
+    ) -> Result<A, ServerError> {
         let (status, body) = request(&self.socket, Method::POST, operation, question).await?;
         if status == StatusCode::OK {
             return Ok(serde_json::from_slice(&body)?);
         }
-        Err(NotAnswered::Refused { status, refused: serde_json::from_slice(&body)? })
+        Err(ServerError::Refused { status, refused: serde_json::from_slice(&body)? })
     }
 }

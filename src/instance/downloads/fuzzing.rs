@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use http::HeaderValue;
 use http::header::{HeaderMap, IF_RANGE, RANGE};
 
-use super::{Asked, Outgoing, asked};
+use super::{Outgoing, RequestedRange, requested_range};
 use countersign_ipc::attachment;
 
 /// A file name survives encoding, whatever it contains, and adds nothing to the header.
@@ -56,7 +56,7 @@ pub fn ranges(length: u64, range: &[u8], condition: Option<&[u8]>) {
     }
     let now = SystemTime::UNIX_EPOCH;
     let file = Outgoing::fuzzed(File::open("/dev/null").unwrap(), length, now);
-    if let Asked::Part(range) = asked(&file, &headers, now) {
+    if let RequestedRange::Part(range) = requested_range(&file, &headers, now) {
         assert!(range.start() <= range.end() && *range.end() < length, "{range:?}");
     }
 }

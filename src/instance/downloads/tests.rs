@@ -68,7 +68,7 @@ async fn a_range_of_another_content_is_the_whole_of_this_one() {
         let headers = [("range", "bytes=0-0"), ("if-range", condition)];
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let now = modified + Duration::from_secs(age);
-        let is_part = matches!(asked(&file, &headers.collect::<HeaderMap>(), now), Asked::Part(_));
+        let is_part = matches!(requested_range(&file, &headers.collect::<HeaderMap>(), now), RequestedRange::Part(_));
         assert_eq!(is_part, want, "{condition} after {age} s");
     };
     check(&tag, 0, true);

@@ -59,7 +59,7 @@ pub(crate) enum PinFailure {
     Clock(#[from] UnreadableClock),
     /// The number means another drive, or the drive is not one of this account's.
     #[error("UCloud's number of the new drive means another drive already")]
-    NotTaken,
+    InUse,
     /// An intent signed for the previous drive of this number may still be valid.
     #[error("UCloud gave the new drive the number of one that you deleted recently: try again in a minute")]
     NotYet,
@@ -73,7 +73,7 @@ pub(crate) struct DriveNumbers {
     keeping: Option<Keeping>,
     pins: Mutex<Pins>,
     /// When the server was last asked.
-    asked: Mutex<Option<Instant>>,
+    asked_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl DriveNumbers {
         let (earlier, clock) = (Pins::default(), Clock::System);
         let mut keeping = Keeping { home, owner, provider, earlier, drives, socket, clock, kept_s };
         match keeping.read() {
-            Ok(pins) => Self { keeping: Some(keeping), pins: Mutex::new(pins), asked: Mutex::default() },
+            Ok(pins) => Self { keeping: Some(keeping), pins: Mutex::new(pins), asked_at: Mutex::default() },
             Err(failure) => {
                 tracing::error!(%failure, "cannot read the drive numbers: UCloud's numbers mean nothing here");
                 Self::default()
@@ -164,11 +164,11 @@ impl DriveNumbers {
     }
 
     fn may_ask(&self, now: Instant) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_EVERY) {
+        let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked_at.is_some_and(|at| now.saturating_duration_since(at) < ASK_EVERY) {
             return false;
         }
-        *asked = Some(now);
+        *asked_at = Some(now);
         true
     }
 
@@ -189,15 +189,15 @@ impl DriveNumbers {
 
     /// Takes the server's meanings for numbers that mean nothing yet. They are written to disk
     /// before they take effect.
-    fn learn(&self, keeping: &Keeping, said: Vec<NumberedDrive>) -> Result<(), PinFailure> {
+    fn learn(&self, keeping: &Keeping, reported: Vec<NumberedDrive>) -> Result<(), PinFailure> {
         let now = keeping.clock.now()?;
         let news = |pins: &Pins| -> Vec<NumberedDrive> {
             let is_new = |drive: &&NumberedDrive| keeping.check(pins, drive, now).is_ok();
-            said.iter().filter(is_new).cloned().collect()
+            reported.iter().filter(is_new).cloned().collect()
         };
         let is_news = {
             let pins = self.pins();
-            for drive in &said {
+            for drive in &reported {
                 keeping.report(&pins, drive, now);
             }
             !news(&pins).is_empty()
@@ -231,7 +231,7 @@ impl DriveNumbers {
                 Ok(()) => {}
                 Err(NotNew::NotYet) => return Err(PinFailure::NotYet),
                 Err(NotNew::NoDrive | NotNew::IdOfAnother | NotNew::Known | NotNew::Means(_)) => {
-                    return Err(PinFailure::NotTaken);
+                    return Err(PinFailure::InUse);
                 }
             }
             pins.pin(drive.number, drive.id);
@@ -288,8 +288,8 @@ impl Keeping {
     }
 
     /// Checks that the number means nothing yet, and that the drive is one of this account's.
-    fn check<'p>(&'p self, pins: &'p Pins, said: &NumberedDrive, now: Timestamp) -> Result<(), NotNew<'p>> {
-        let NumberedDrive { number, id } = said;
+    fn check<'p>(&'p self, pins: &'p Pins, reported: &NumberedDrive, now: Timestamp) -> Result<(), NotNew<'p>> {
+        let NumberedDrive { number, id } = reported;
         if !self.has(id) {
             return Err(NotNew::NoDrive);
         }
@@ -309,9 +309,9 @@ impl Keeping {
     }
 
     /// Logs a meaning that contradicts the configuration or a pin.
-    fn report(&self, pins: &Pins, said: &NumberedDrive, now: Timestamp) {
-        let number = said.number.as_str();
-        match self.check(pins, said, now) {
+    fn report(&self, pins: &Pins, reported: &NumberedDrive, now: Timestamp) {
+        let number = reported.number.as_str();
+        match self.check(pins, reported, now) {
             Ok(()) | Err(NotNew::NoDrive | NotNew::Known | NotNew::NotYet) => {}
             Err(NotNew::IdOfAnother) => {
                 tracing::warn!(number, "ignored a drive number: it is the id of another drive");
@@ -320,7 +320,7 @@ impl Keeping {
                 tracing::error!(
                     number,
                     known,
-                    said = said.id,
+                    said = reported.id,
                     "ALARM: the server says that a drive number means another drive now; kept the pinned meaning"
                 );
             }
@@ -328,7 +328,7 @@ impl Keeping {
                 tracing::error!(
                     number,
                     known,
-                    said = said.id,
+                    said = reported.id,
                     file = %self.home.join(self.directory().iter().collect::<PathBuf>()).join(DRIVE_NUMBERS).display(),
                     "cannot open a drive: UCloud gives it the number of one whose folder is gone, and whose user has not deleted it; \
                      see \"A number that means another drive\" in the manual"

@@ -56,7 +56,7 @@ const FORGET_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why a drive is not created or deleted.
 #[derive(Debug, thiserror::Error)]
-enum NotDone {
+enum DriveError {
     #[error("{NOT_OFFERED}")]
     NotOffered,
     #[error("a drive needs a title")]
@@ -93,15 +93,15 @@ enum NotDone {
     CutShort,
 }
 
-impl From<PinFailure> for NotDone {
+impl From<PinFailure> for DriveError {
     fn from(cause: PinFailure) -> Self {
         // Not as a source: its text is part of this one's.
         Self::Pin(cause)
     }
 }
 
-impl NotDone {
-    fn told(&self) -> ErrorCode {
+impl DriveError {
+    fn error_code(&self) -> ErrorCode {
         match self {
             Self::NotOffered | Self::NoDrive => ErrorCode::NotFound,
             Self::NoTitle | Self::Product(_) | Self::OfProject | Self::NoNumber => ErrorCode::Malformed,
@@ -111,7 +111,7 @@ impl NotDone {
             Self::NumberTaken | Self::TooMany | Self::NoName | Self::NotEmpty | Self::Pin(_) | Self::Free(_) => {
                 ErrorCode::Conflict
             }
-            Self::Files(trouble) => trouble.told(),
+            Self::Files(error) => error.error_code(),
             Self::Busy => ErrorCode::TooMany,
             Self::Server | Self::CutShort => ErrorCode::Unavailable,
         }
@@ -132,7 +132,7 @@ pub(crate) struct DriveMaker {
 
 /// A requested drive. The user signed the title. The number is UCloud's statement.
 #[derive(Debug)]
-struct Wanted {
+struct NewDrive {
     title: String,
     number: CoreDriveId,
 }
@@ -145,21 +145,21 @@ impl DriveMaker {
         Some(Self { files: files.clone(), socket: config.ipc.socket(), product, drive: drive.clone() })
     }
 
-    fn made(&self) -> Result<&MadeDrives, NotDone> {
-        self.files.drives().table().made().ok_or(NotDone::NotOffered)
+    fn made(&self) -> Result<&MadeDrives, DriveError> {
+        self.files.drives().table().made().ok_or(DriveError::NotOffered)
     }
 
     /// Creates all of the drives, or none.
-    async fn create(self, username: Username, wanted: Vec<Wanted>) -> Result<Vec<Value>, NotDone> {
+    async fn create(self, username: Username, new: Vec<NewDrive>) -> Result<Vec<Value>, DriveError> {
         let mut ids: Vec<String> = Vec::new();
-        for wanted in wanted {
-            match self.create_one(&username, &wanted).await {
+        for drive in new {
+            match self.create_one(&username, &drive).await {
                 Ok(id) => ids.push(id),
-                Err(not_done) => {
+                Err(error) => {
                     for id in ids {
                         self.take_back(&username, &id).await;
                     }
-                    return Err(not_done);
+                    return Err(error);
                 }
             }
         }
@@ -167,21 +167,21 @@ impl DriveMaker {
         Ok(ids.iter().map(at_core).collect())
     }
 
-    async fn create_one(&self, username: &Username, wanted: &Wanted) -> Result<String, NotDone> {
+    async fn create_one(&self, username: &Username, drive: &NewDrive) -> Result<String, DriveError> {
         let made = self.made()?;
-        let number = &wanted.number;
+        let number = &drive.number;
         if let Some(gone) = self.files.drives().numbers().freed(number.as_str()) {
             // In case the server has not been told of the deletion: it accepts a number only once.
             self.forget(username, &gone).await;
         }
         for try_ in 1..=NAMES_TRIED {
-            let Some(name) = name_for(&wanted.title, try_) else { continue };
+            let Some(name) = name_for(&drive.title, try_) else { continue };
             let Some(id) = made.id(&name).filter(|id| self.is_new(id)) else { continue };
             match self.note(username, number, &id).await? {
                 Making::Noted => {}
                 Making::IdTaken => continue,
-                Making::NumberTaken => return Err(NotDone::NumberTaken),
-                Making::TooMany => return Err(NotDone::TooMany),
+                Making::NumberTaken => return Err(DriveError::NumberTaken),
+                Making::TooMany => return Err(DriveError::TooMany),
             }
             let (parent, folder) = (made.parent.clone(), made.folder(&name));
             let drives = Arc::clone(self.files.drives());
@@ -195,17 +195,17 @@ impl DriveMaker {
                     self.forget(username, &id).await;
                     continue;
                 }
-                Err(not_done) => Err(not_done),
+                Err(error) => Err(error),
             };
             return match pinned {
                 Ok(()) => Ok(id),
-                Err(not_done) => {
+                Err(error) => {
                     self.take_back(username, &id).await;
-                    Err(not_done)
+                    Err(error)
                 }
             };
         }
-        Err(NotDone::NoName)
+        Err(DriveError::NoName)
     }
 
     /// Checks that no configured drive has this id, and no created one whose number is remembered.
@@ -215,15 +215,15 @@ impl DriveMaker {
     }
 
     /// Checks all of the drives before it removes the first.
-    async fn delete(self, username: Username, named: Vec<String>) -> Result<Vec<Value>, NotDone> {
+    async fn delete(self, username: Username, named: Vec<String>) -> Result<Vec<Value>, DriveError> {
         let drives = self.files.drives();
         let mut removed: Vec<(String, PathBuf)> = Vec::new();
         for named in &named {
             if drives.numbers().freed(named).is_some() {
                 continue; // deleted earlier, but UCloud has not heard
             }
-            let id = drives.id(named).ok_or(NotDone::NoDrive)?;
-            let (made, name) = drives.table().made_as(&id).ok_or(NotDone::NotMade)?;
+            let id = drives.id(named).ok_or(DriveError::NoDrive)?;
+            let (made, name) = drives.table().made_as(&id).ok_or(DriveError::NotMade)?;
             removed.push((id, made.folder(&name)));
         }
         let folders: Vec<PathBuf> = removed.iter().map(|(_, folder)| folder.clone()).collect();
@@ -241,27 +241,27 @@ impl DriveMaker {
         Ok(named.iter().map(|_| json!({})).collect())
     }
 
-    async fn free(&self, ids: &[String]) -> Result<(), NotDone> {
+    async fn free(&self, ids: &[String]) -> Result<(), DriveError> {
         let (files, ids) = (self.files.clone(), ids.to_vec());
-        blocking(move || files.drive_numbers().free(&ids).map_err(NotDone::Free)).await
+        blocking(move || files.drive_numbers().free(&ids).map_err(DriveError::Free)).await
     }
 
     async fn take_back(&self, username: &Username, id: &str) {
         if let Some(folder) = self.files.drives().table().folder(id) {
             // If the folder has got content meanwhile, it stays, and so does its number.
             if blocking(move || remove_folder(&folder)).await.is_ok()
-                && let Err(not_done) = self.free(&[id.to_owned()]).await
+                && let Err(error) = self.free(&[id.to_owned()]).await
             {
-                tracing::error!(id, %not_done, "the number of a drive that was not made stays taken");
+                tracing::error!(id, %error, "the number of a drive that was not made stays taken");
             }
         }
         self.forget(username, id).await;
     }
 
-    async fn note(&self, username: &Username, number: &CoreDriveId, id: &str) -> Result<Making, NotDone> {
+    async fn note(&self, username: &Username, number: &CoreDriveId, id: &str) -> Result<Making, DriveError> {
         let made = MadeDrive { username: username.clone(), number: number.clone(), id: id.to_owned() };
         let answer = self.ask(DRIVES_MAKE, &made).await?;
-        let answer: MakingAnswer = serde_json::from_slice(&answer).map_err(|_error| NotDone::Server)?;
+        let answer: MakingAnswer = serde_json::from_slice(&answer).map_err(|_error| DriveError::Server)?;
         Ok(answer.outcome)
     }
 
@@ -272,24 +272,24 @@ impl DriveMaker {
         for _ in 0..FORGET_TRIES {
             match self.ask(DRIVES_REMOVE, &removed).await {
                 Ok(_) => return,
-                Err(NotDone::Busy) => tokio::time::sleep(FORGET_PAUSE).await,
+                Err(DriveError::Busy) => tokio::time::sleep(FORGET_PAUSE).await,
                 Err(_) => break,
             }
         }
         tracing::warn!(id, "the server does not know that this drive is gone");
     }
 
-    async fn ask<Q: Serialize>(&self, path: &'static str, question: &Q) -> Result<bytes::Bytes, NotDone> {
+    async fn ask<Q: Serialize>(&self, path: &'static str, question: &Q) -> Result<bytes::Bytes, DriveError> {
         match request(&self.socket, Method::POST, path, question).await {
             Ok((StatusCode::OK, body)) => Ok(body),
-            Ok((StatusCode::TOO_MANY_REQUESTS, _)) => Err(NotDone::Busy),
+            Ok((StatusCode::TOO_MANY_REQUESTS, _)) => Err(DriveError::Busy),
             Ok((status, _)) => {
                 tracing::warn!(path, %status, "the server does not take a drive");
-                Err(NotDone::Server)
+                Err(DriveError::Server)
             }
             Err(failure) => {
                 tracing::warn!(path, %failure, "the server does not answer");
-                Err(NotDone::Server)
+                Err(DriveError::Server)
             }
         }
     }
@@ -304,15 +304,15 @@ pub(crate) async fn answer(
 ) -> Reply {
     let responses = match maker.cloned() {
         Some(maker) => perform(permit, call, files, maker).await,
-        None => Err(NotDone::NotOffered),
+        None => Err(DriveError::NotOffered),
     };
     match responses {
         Ok(responses) => json_reply(StatusCode::OK, &json!({ "responses": responses })),
-        Err(not_done) => {
-            if let NotDone::Pin(failure) | NotDone::Free(failure) = &not_done {
-                tracing::error!(%failure, %not_done, "a drive is not made or removed");
+        Err(error) => {
+            if let DriveError::Pin(failure) | DriveError::Free(failure) = &error {
+                tracing::error!(%failure, %error, "a drive is not made or removed");
             }
-            not_done.told().reply_with(&not_done.to_string())
+            error.error_code().reply_with(&error.to_string())
         }
     }
 }
@@ -322,17 +322,17 @@ async fn perform(
     call: DrivesCall,
     files: &Files,
     maker: DriveMaker,
-) -> Result<Vec<Value>, NotDone> {
+) -> Result<Vec<Value>, DriveError> {
     let (items, username) = (permit.items(), permit.username().clone());
     match call {
         DrivesCall::Create => {
-            let wanted = wanted(items, &maker.product)?;
-            to_the_end(maker.create(username, wanted)).await
+            let new = new_drives(items, &maker.product)?;
+            to_the_end(maker.create(username, new)).await
         }
         DrivesCall::Delete => to_the_end(maker.delete(username, ids(items))).await,
         // UCloud keeps a drive's title: nothing changes here.
         DrivesCall::Rename => {
-            let known = |named: &String| files.drives().id(named).map(|_id| json!({})).ok_or(NotDone::NoDrive);
+            let known = |named: &String| files.drives().id(named).map(|_id| json!({})).ok_or(DriveError::NoDrive);
             ids(items).iter().map(known).collect()
         }
     }
@@ -340,13 +340,15 @@ async fn perform(
 
 /// Runs to completion even if the client disconnects: a half-made drive would be unusable.
 async fn to_the_end(
-    work: impl Future<Output = Result<Vec<Value>, NotDone>> + Send + 'static,
-) -> Result<Vec<Value>, NotDone> {
-    tokio::spawn(work).await.unwrap_or(Err(NotDone::CutShort))
+    work: impl Future<Output = Result<Vec<Value>, DriveError>> + Send + 'static,
+) -> Result<Vec<Value>, DriveError> {
+    tokio::spawn(work).await.unwrap_or(Err(DriveError::CutShort))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, NotDone> + Send + 'static) -> Result<T, NotDone> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(NotDone::CutShort))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DriveError> + Send + 'static,
+) -> Result<T, DriveError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(DriveError::CutShort))
 }
 
 fn ids(items: &Items<'_>) -> Vec<String> {
@@ -355,26 +357,26 @@ fn ids(items: &Items<'_>) -> Vec<String> {
 
 /// The drives of a request. The user signs the title, the product and that the drive is in no
 /// project. UCloud adds the number.
-fn wanted(items: &Items<'_>, product: &str) -> Result<Vec<Wanted>, NotDone> {
+fn new_drives(items: &Items<'_>, product: &str) -> Result<Vec<NewDrive>, DriveError> {
     let bodies = items.body().member("items").and_then(Json::elements).unwrap_or_default();
-    items.projections().iter().zip(bodies).map(|(signed, body)| one_wanted(signed, body, product)).collect()
+    items.projections().iter().zip(bodies).map(|(signed, body)| new_drive(signed, body, product)).collect()
 }
 
-fn one_wanted(signed: &Projection<'_>, body: &Json<'_>, product: &str) -> Result<Wanted, NotDone> {
+fn new_drive(signed: &Projection<'_>, body: &Json<'_>, product: &str) -> Result<NewDrive, DriveError> {
     let specification = signed.parameter("specification");
     let title = specification.member("title").and_then(Json::as_str).unwrap_or_default();
     if title.trim().is_empty() {
-        return Err(NotDone::NoTitle);
+        return Err(DriveError::NoTitle);
     }
     let named = specification.member("product").and_then(|product| product.member("id")).and_then(Json::as_str);
     if named != Some(product) {
-        return Err(NotDone::Product(product.to_owned()));
+        return Err(DriveError::Product(product.to_owned()));
     }
     if body.member("owner").and_then(|owner| owner.member("project")).is_some_and(|project| !project.is_zero()) {
-        return Err(NotDone::OfProject);
+        return Err(DriveError::OfProject);
     }
     let number = body.member("id").and_then(Json::as_str).and_then(|number| CoreDriveId::parse(number).ok());
-    Ok(Wanted { title: title.to_owned(), number: number.ok_or(NotDone::NoNumber)? })
+    Ok(NewDrive { title: title.to_owned(), number: number.ok_or(DriveError::NoNumber)? })
 }
 
 /// A folder name for a title. Keeps ASCII letters and digits, dots and underscores, and joins them
@@ -393,7 +395,7 @@ fn name_for(title: &str, try_: u32) -> Option<PlainName> {
 }
 
 /// Makes a drive's folder, for its user alone. Returns whether it is new.
-fn make_folder(drives: &Drives, parent: &Path, folder: &Path) -> Result<bool, NotDone> {
+fn make_folder(drives: &Drives, parent: &Path, folder: &Path) -> Result<bool, DriveError> {
     DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(FilesError::from)?;
     drives.check_made(folder)?;
     match DirBuilder::new().mode(0o700).create(folder) {
@@ -404,7 +406,7 @@ fn make_folder(drives: &Drives, parent: &Path, folder: &Path) -> Result<bool, No
 }
 
 /// An empty trash does not count as content.
-fn check_empty(drives: &Drives, folder: &Path) -> Result<(), NotDone> {
+fn check_empty(drives: &Drives, folder: &Path) -> Result<(), DriveError> {
     match drives.check_made(folder) {
         Err(FilesError::NotFound) => return Ok(()),
         outcome => outcome?,
@@ -417,19 +419,19 @@ fn check_empty(drives: &Drives, folder: &Path) -> Result<(), NotDone> {
         let entry = entry.map_err(FilesError::from)?;
         let is_trash = entry.file_name().as_bytes() == TRASH && entry.file_type().is_ok_and(|kind| kind.is_dir());
         if !is_trash || std::fs::read_dir(entry.path()).map_err(FilesError::from)?.next().is_some() {
-            return Err(NotDone::NotEmpty);
+            return Err(DriveError::NotEmpty);
         }
     }
     Ok(())
 }
 
 /// Removes an empty folder. Succeeds if the folder does not exist.
-fn remove_folder(folder: &Path) -> Result<(), NotDone> {
+fn remove_folder(folder: &Path) -> Result<(), DriveError> {
     let _ = std::fs::remove_dir(folder.join(OsStr::from_bytes(TRASH))); // content in it is found below
     match std::fs::remove_dir(folder) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(NotDone::NotEmpty),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(DriveError::NotEmpty),
         Err(error) => Err(FilesError::from(error).into()),
     }
 }

@@ -121,7 +121,7 @@ pub(crate) enum FilesError {
 
 impl FilesError {
     /// The error code of the answer, beside the text.
-    pub(crate) fn told(&self) -> ErrorCode {
+    pub(crate) fn error_code(&self) -> ErrorCode {
         match self {
             Self::Path(_)
             | Self::Policy
@@ -250,8 +250,8 @@ impl RequestError {
     }
 
     /// The error code of the answer, beside the text.
-    pub(crate) fn told(&self) -> ErrorCode {
-        self.trouble.told()
+    pub(crate) fn error_code(&self) -> ErrorCode {
+        self.trouble.error_code()
     }
 }
 

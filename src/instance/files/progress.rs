@@ -42,7 +42,7 @@ pub(crate) struct Progress {
     all: Mutex<Option<Amount>>,
     state: Mutex<State>,
     changed: Condvar,
-    told: Notify,
+    control_set: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ impl Progress {
         }
         drop(state);
         self.changed.notify_all();
-        self.told.notify_one();
+        self.control_set.notify_one();
     }
 
     pub(crate) fn control(&self) -> Control {
@@ -110,8 +110,8 @@ impl Progress {
     }
 
     /// Waits until the control is set.
-    pub(crate) async fn wanted(&self) {
-        self.told.notified().await;
+    pub(crate) async fn control_changed(&self) {
+        self.control_set.notified().await;
     }
 
     pub(crate) fn done(&self) -> Amount {

@@ -15,7 +15,7 @@ use countersign_keys::time::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::direct::failure::NotDone;
+use crate::direct::failure::DirectError;
 use crate::direct::server_client::ServerClient;
 use countersign_home::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
 use countersign_ipc::server_protocol::{
@@ -65,7 +65,7 @@ enum AtServer {
 }
 
 /// A requested key: parsed, with proof that the signer holds it.
-struct Wanted {
+struct NewKey {
     key: VerificationKey,
     name: String,
 }
@@ -76,7 +76,7 @@ impl DirectKeys {
     }
 
     /// `keys.list`: the server's keys of the requesting user.
-    pub(crate) async fn list(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
+    pub(crate) async fn list(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, DirectError> {
         let owner = permit.username();
         let keys = self.listed(owner).await?;
         let pins = self.with_pins(PinFile::read).await?;
@@ -88,23 +88,23 @@ impl DirectKeys {
 
     /// `keys.renew`: the signing key vouches for another, which is pinned here and then activated
     /// at the server. A repeat with the same key resumes where an earlier attempt stopped.
-    pub(crate) async fn renew(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
-        let wanted = self.wanted(permit)?;
+    pub(crate) async fn renew(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, DirectError> {
+        let new = self.new_key(permit)?;
         let now = Clock::System.now()?;
         let lifetime = (now, now.plus(self.terms.lifetime_s));
         let (owner, kid) = (permit.username().clone(), KeyId::from_bytes(random_bytes()?));
-        let record = KeyRecord::new(owner, kid, &wanted.key, Protocol::V2, lifetime, wanted.name);
+        let record = KeyRecord::new(owner, kid, &new.key, Protocol::V2, lifetime, new.name);
         let Pinned { record, was_pinned } = self.with_pins(move |pins| pins.add_once(record)).await?;
         if record.kid == permit.kid() {
-            return Err(NotDone::KeyRefused("a renewal takes another key than the one that signs"));
+            return Err(DirectError::KeyRefused("a renewal takes another key than the one that signs"));
         }
         if record.expires <= now {
-            return Err(NotDone::KeyRefused("this key was pinned before, and its time is over"));
+            return Err(DirectError::KeyRefused("this key was pinned before, and its time is over"));
         }
         if was_pinned == WasPinned::Yes {
             match self.at_server(&record).await? {
                 AtServer::Active => return Ok(renewed(&record)),
-                AtServer::Revoked => return Err(NotDone::KeyRefused("this key was revoked")),
+                AtServer::Revoked => return Err(DirectError::KeyRefused("this key was revoked")),
                 AtServer::Unknown => {}
             }
         }
@@ -116,24 +116,24 @@ impl DirectKeys {
 
     /// `keys.remove`: removes the pin first, so that the instance refuses the key whatever the
     /// server does.
-    pub(crate) async fn remove(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
-        let kid = KeyId::parse(text(permit, "kid")?).map_err(|_| NotDone::Malformed("kid is no key's id"))?;
+    pub(crate) async fn remove(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, DirectError> {
+        let kid = KeyId::parse(text(permit, "kid")?).map_err(|_| DirectError::Malformed("kid is no key's id"))?;
         let owner = permit.username().clone();
         let question = KeyRevoke { username: Some(owner.clone()), kid };
         let was_pinned = self.with_pins(move |pins| pins.remove(&owner, kid)).await?;
         match self.server.ask::<_, Empty>(KEYS_REVOKE, &question).await {
             Ok(Empty {}) => Ok(json!({})),
-            Err(not_answered) if not_answered.is_not_found() && was_pinned => Ok(json!({})),
-            Err(not_answered) => Err(not_answered.into()),
+            Err(error) if error.is_not_found() && was_pinned => Ok(json!({})),
+            Err(error) => Err(error.into()),
         }
     }
 
-    fn wanted(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Wanted, NotDone> {
+    fn new_key(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<NewKey, DirectError> {
         let algorithm = Algorithm::parse(text(permit, "alg")?)
-            .ok_or(NotDone::Malformed("alg is none of ES256, EdDSA, PS256 and RS256"))?;
+            .ok_or(DirectError::Malformed("alg is none of ES256, EdDSA, PS256 and RS256"))?;
         let name = text(permit, "name")?;
         if !is_key_name(name) {
-            return Err(NotDone::KeyRefused(KEY_NAME_RULE));
+            return Err(DirectError::KeyRefused(KEY_NAME_RULE));
         }
         let key =
             VerificationKey::from_jwk_value(item(permit)?.parameter("jwk"), algorithm).inspect_err(|rejection| {
@@ -143,10 +143,10 @@ impl DirectKeys {
             })?;
         let renewal = Renewal { origin: &self.terms.audience, username: permit.username(), old: permit.kid() };
         renewal.verify(text(permit, "proof")?, &key)?;
-        Ok(Wanted { key, name: name.to_owned() })
+        Ok(NewKey { key, name: name.to_owned() })
     }
 
-    async fn activate(&self, record: &KeyRecord) -> Result<(), NotDone> {
+    async fn activate(&self, record: &KeyRecord) -> Result<(), DirectError> {
         let Empty {} = self.server.ask(KEYS_ADD, &KeyAdd::of(record)).await?;
         Ok(())
     }
@@ -154,7 +154,7 @@ impl DirectKeys {
     /// After a failed activation, finds out whether the key is active. The pin is removed only if
     /// it was added by this attempt and the server says that the key is not active. Otherwise it
     /// stays, and opens nothing without the server.
-    async fn settle(&self, record: &KeyRecord, was_pinned: WasPinned, failure: NotDone) -> Result<(), NotDone> {
+    async fn settle(&self, record: &KeyRecord, was_pinned: WasPinned, failure: DirectError) -> Result<(), DirectError> {
         match self.at_server(record).await {
             Ok(AtServer::Active) => Ok(()),
             Ok(AtServer::Revoked | AtServer::Unknown) if was_pinned == WasPinned::No => {
@@ -166,7 +166,7 @@ impl DirectKeys {
         }
     }
 
-    async fn at_server(&self, record: &KeyRecord) -> Result<AtServer, NotDone> {
+    async fn at_server(&self, record: &KeyRecord) -> Result<AtServer, DirectError> {
         let keys = self.listed(&record.owner).await?;
         let state = keys.iter().find(|key| key.kid == record.kid).map(|key| key.state);
         Ok(match state {
@@ -176,7 +176,7 @@ impl DirectKeys {
         })
     }
 
-    async fn listed(&self, owner: &Username) -> Result<Vec<ListedKey>, NotDone> {
+    async fn listed(&self, owner: &Username) -> Result<Vec<ListedKey>, DirectError> {
         let Keys { keys } = self.server.ask(KEYS_LIST, &KeysList { username: Some(owner.clone()) }).await?;
         Ok(keys)
     }
@@ -186,20 +186,20 @@ impl DirectKeys {
     async fn with_pins<T: Send + 'static>(
         &self,
         work: impl FnOnce(&PinFile) -> Result<T, PinFailure> + Send + 'static,
-    ) -> Result<T, NotDone> {
+    ) -> Result<T, DirectError> {
         let pins = self.pins.clone();
         let done = tokio::task::spawn_blocking(move || work(&pins)).await;
-        Ok(done.map_err(|_| NotDone::CutShort)??)
+        Ok(done.map_err(|_| DirectError::CutShort)??)
     }
 }
 
 /// The one item: direct calls have no other.
-fn item<'p, 'b>(permit: &'p Permit<'_, 'b, DirectRequest>) -> Result<&'p Projection<'b>, NotDone> {
-    permit.items().projections().first().ok_or(NotDone::Malformed("the request has no item"))
+fn item<'p, 'b>(permit: &'p Permit<'_, 'b, DirectRequest>) -> Result<&'p Projection<'b>, DirectError> {
+    permit.items().projections().first().ok_or(DirectError::Malformed("the request has no item"))
 }
 
-fn text<'p>(permit: &'p Permit<'_, '_, DirectRequest>, name: &'static str) -> Result<&'p str, NotDone> {
-    item(permit)?.parameter(name).as_str().ok_or(NotDone::Missing(name))
+fn text<'p>(permit: &'p Permit<'_, '_, DirectRequest>, name: &'static str) -> Result<&'p str, DirectError> {
+    item(permit)?.parameter(name).as_str().ok_or(DirectError::Missing(name))
 }
 
 fn renewed(record: &KeyRecord) -> Value {

@@ -72,19 +72,19 @@ impl PinnedKeys {
     ///
     /// # Errors
     /// If the file cannot be trusted or read.
-    pub(crate) fn wanted(
+    pub(crate) fn matching(
         &self,
         username: &Username,
         wanted: KeyWanted,
     ) -> Result<Vec<Arc<EnrolledKey>>, PinnedFailure> {
-        let is_wanted = |key: &&Arc<EnrolledKey>| {
+        let is_match = |key: &&Arc<EnrolledKey>| {
             key.owner() == username
                 && match wanted {
                     KeyWanted::Id(kid) => key.kid() == kid && key.protocol() == Protocol::V2,
                     KeyWanted::Version1 => key.protocol() == Protocol::V1,
                 }
         };
-        Ok(self.all()?.iter().filter(is_wanted).cloned().collect())
+        Ok(self.all()?.iter().filter(is_match).cloned().collect())
     }
 
     /// The key of that id, if it is pinned for that user.

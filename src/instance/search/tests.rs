@@ -144,9 +144,9 @@ async fn a_search_that_nobody_waits_for_ends_at_once() {
         open_all(&desk.searches.drives, vec![path], true).unwrap().remove(0)
     };
     let (path, folder) = start();
-    assert_eq!(walk(true).look_through(path, folder), None);
+    assert_eq!(walk(true).walk(path, folder), None);
     let (path, folder) = start();
-    assert_eq!(walk(false).look_through(path, folder), Some(()));
+    assert_eq!(walk(false).walk(path, folder), Some(()));
 }
 
 #[tokio::test]

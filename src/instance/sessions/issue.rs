@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::call::{NOT_OFFERED, SessionKind, text};
 use crate::files::Files;
 use crate::files::error::RequestError;
-use crate::sessions::{Granted, NotGranted, Sessions};
+use crate::sessions::{IssueError, Scope, Sessions};
 use crate::uploads::chunked::Upload;
 use countersign_config::Terminals;
 use countersign_ipc::error_code::{ErrorCode, Reply};
@@ -20,23 +20,23 @@ use countersign_ipc::http::json_reply;
 
 /// Why an item is not granted.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+enum ItemError {
     #[error("{NOT_OFFERED}")]
     NotOffered,
     #[error(transparent)]
     Files(#[from] RequestError),
     #[error(transparent)]
-    NotGranted(#[from] NotGranted),
+    Issue(#[from] IssueError),
     #[error("none of the protocols that were offered is spoken here")]
     Protocol,
 }
 
-impl Refused {
+impl ItemError {
     fn reply(&self) -> Reply {
         match self {
-            Self::Files(error) => error.told().reply_with(&error.to_string()),
-            Self::NotGranted(NotGranted::TooMany) => ErrorCode::TooMany.reply_with(&self.to_string()),
-            Self::NotGranted(cause) => {
+            Self::Files(error) => error.error_code().reply_with(&error.to_string()),
+            Self::Issue(IssueError::TooMany) => ErrorCode::TooMany.reply_with(&self.to_string()),
+            Self::Issue(cause) => {
                 tracing::error!(%cause, "no token was made");
                 ErrorCode::Unavailable.reply_with(&cause.to_string())
             }
@@ -56,7 +56,7 @@ pub(crate) async fn issue(permit: &Permit<'_, '_>, kind: SessionKind, files: &Fi
     };
     match responses {
         Ok(responses) => json_reply(StatusCode::OK, &json!({ "responses": responses })),
-        Err(refused) => refused.reply(),
+        Err(error) => error.reply(),
     }
 }
 
@@ -67,19 +67,19 @@ struct Issuer<'p, 'r> {
 }
 
 impl<'p> Issuer<'p, '_> {
-    async fn downloads(&self) -> Result<Vec<Value>, Refused> {
+    async fn downloads(&self) -> Result<Vec<Value>, ItemError> {
         let mut responses = Vec::new();
         for (item, digest) in self.items() {
             let id = text(item, "id");
             self.files.outgoing(&id).await?;
-            let token = self.token(digest, Granted::Download { id })?;
+            let token = self.token(digest, Scope::Download { id })?;
             let endpoint = self.sessions.endpoint(false, "download");
             responses.push(json!({ "endpoint": format!("{endpoint}?token={token}") }));
         }
         Ok(responses)
     }
 
-    async fn uploads(&self) -> Result<Vec<Value>, Refused> {
+    async fn uploads(&self) -> Result<Vec<Value>, ItemError> {
         let mut responses = Vec::new();
         let offered = offered(self.permit.items());
         for (at, (item, digest)) in self.items().enumerate() {
@@ -89,7 +89,7 @@ impl<'p> Issuer<'p, '_> {
             let consent = self.permit.consent();
             self.files.approved(consent).can_come(&id, &policy).await?;
             let upload = Upload::new(id, is_folder, policy, consent);
-            let token = self.token(digest, Granted::Upload(upload.into()))?;
+            let token = self.token(digest, Scope::Upload(upload.into()))?;
             let endpoint = match protocol {
                 "CHUNKED" => self.sessions.endpoint(false, "chunked/upload"),
                 _ => format!("{}?token={token}", self.sessions.endpoint(true, "upload")),
@@ -99,15 +99,15 @@ impl<'p> Issuer<'p, '_> {
         Ok(responses)
     }
 
-    async fn terminals(&self) -> Result<Vec<Value>, Refused> {
+    async fn terminals(&self) -> Result<Vec<Value>, ItemError> {
         if self.sessions.terminals() != Terminals::Offered {
-            return Err(Refused::NotOffered);
+            return Err(ItemError::NotOffered);
         }
         let mut responses = Vec::new();
         for (item, digest) in self.items() {
             let folder = text(item, "folder");
             self.files.open_folder(&folder).await?;
-            let token = self.token(digest, Granted::Shell { folder: folder.clone() })?;
+            let token = self.token(digest, Scope::Shell { folder: folder.clone() })?;
             responses.push(json!({
                 "type": "shell", "jobId": folder, "rank": 0, "sessionIdentifier": token,
                 "domainOverride": self.sessions.websocket_origin(),
@@ -121,8 +121,8 @@ impl<'p> Issuer<'p, '_> {
         items.projections().iter().zip(items.digests().iter().copied())
     }
 
-    fn token(&self, item: ItemDigest, granted: Granted) -> Result<String, Refused> {
-        Ok(self.sessions.grant(self.permit.username(), self.permit.row().call(), item, granted)?)
+    fn token(&self, item: ItemDigest, scope: Scope) -> Result<String, ItemError> {
+        Ok(self.sessions.grant(self.permit.username(), self.permit.row().call(), item, scope)?)
     }
 }
 
@@ -139,7 +139,7 @@ fn offered<'b>(items: &'b Items<'_>) -> Vec<Vec<&'b str>> {
 
 /// Chooses the protocol of an upload. A file is sent in chunks if the frontend can do that; a
 /// folder is always sent over a WebSocket.
-fn protocol(offered: &[&str], is_folder: bool) -> Result<&'static str, Refused> {
+fn protocol(offered: &[&str], is_folder: bool) -> Result<&'static str, ItemError> {
     let speaks = |name: &str| offered.is_empty() || offered.contains(&name);
     if !is_folder && speaks("CHUNKED") {
         return Ok("CHUNKED");
@@ -150,6 +150,6 @@ fn protocol(offered: &[&str], is_folder: bool) -> Result<&'static str, Refused> 
     } else if is_folder && speaks("WEBSOCKET") {
         Ok("WEBSOCKET")
     } else {
-        Err(Refused::Protocol)
+        Err(ItemError::Protocol)
     }
 }

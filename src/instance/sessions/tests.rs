@@ -20,7 +20,7 @@ async fn r10_a_session_that_is_over_is_taken_out_with_its_upload() {
     };
     let upload = Arc::new(Upload::new("/home/a".to_owned(), false, "RENAME".to_owned(), Consent::Unasked));
     let entry =
-        |is_open| Entry { granted: Granted::Upload(Arc::clone(&upload)), is_open, until: Instant::now() + IDLE_MAX };
+        |is_open| Entry { scope: Scope::Upload(Arc::clone(&upload)), is_open, until: Instant::now() + IDLE_MAX };
     sessions.entries.lock().unwrap().insert(TokenHash::of("one"), entry(true));
     tokio::time::advance(IDLE_MAX / 2).await;
     sessions.entries.lock().unwrap().insert(TokenHash::of("two"), entry(true));

@@ -41,7 +41,7 @@ impl Home {
         self.directory().join("authorized_keys")
     }
 
-    fn install(&self, keys: &[String]) -> Result<(), NotInstalled> {
+    fn install(&self, keys: &[String]) -> Result<(), InstallError> {
         install(self.0.path(), own_uid(), keys)
     }
 
@@ -125,8 +125,8 @@ fn one_bad_key_keeps_no_other_from_being_installed_or_taken_away() {
     let weak = key("ssh-dss", &[&[1; 128], &[1; 20], &[1; 128], &[1; 128]]);
     let injected = format!("{}\nssh-ed25519 AAAA mallory", ed25519(3));
     let outcome = home.install(&[laptop(1), weak, injected, laptop(2)]);
-    let Err(failure @ NotInstalled::Key { number: 2, of: 4, refused: 2, .. }) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(failure.told(), ErrorCode::KeyRefused);
+    let Err(failure @ InstallError::Key { number: 2, of: 4, refused: 2, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(failure.error_code(), ErrorCode::KeyRefused);
     assert_eq!(fs::read_to_string(home.file()).unwrap(), format!("mine\n{}{}", ours(1), ours(2)));
 }
 
@@ -139,7 +139,7 @@ fn a_key_that_is_there_twice_is_installed_once() {
 fn too_many_keys_change_nothing() {
     let home = Home::with(b"mine\n");
     let many: Vec<String> = (0..=100).map(ed25519).collect();
-    assert!(matches!(home.install(&many), Err(NotInstalled::TooMany(101))));
+    assert!(matches!(home.install(&many), Err(InstallError::TooMany(101))));
     assert_eq!(fs::read(home.file()).unwrap(), b"mine\n");
     home.install(&many[1..]).unwrap();
     assert_eq!(fs::read_to_string(home.file()).unwrap().lines().count(), 101);
@@ -153,7 +153,7 @@ fn refused(spoil: impl FnOnce(&Home), want: &str) {
     let before = fs::read(home.file()).ok();
     let failure = home.install(&[laptop(1)]).unwrap_err();
     assert!(failure.to_string().contains(want), "{failure} lacks {want:?}");
-    assert_eq!(failure.told(), ErrorCode::Conflict, "{failure}");
+    assert_eq!(failure.error_code(), ErrorCode::Conflict, "{failure}");
     assert_eq!(fs::read(home.file()).ok(), before, "{want}");
 }
 
@@ -203,7 +203,7 @@ fn what_root_put_there_is_not_the_user_s_to_change() {
         std::os::unix::fs::chown(path, Some(4711), None).unwrap();
     }
     let failure = install(home.0.path(), Uid(4711), &[laptop(1)]).unwrap_err();
-    assert!(matches!(&failure, NotInstalled::Foreign { owner: Uid(0), .. }), "{failure}");
+    assert!(matches!(&failure, InstallError::Foreign { owner: Uid(0), .. }), "{failure}");
     assert_eq!(fs::read(home.file()).unwrap(), b"the staff's\n");
 }
 

@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use super::Typed;
+use super::ClientMessage;
 use super::text::Decoder;
-use crate::websocket::frames::Asked;
+use crate::websocket::frames::CallMessage;
 
 /// Decodes a shell's output, cut into pieces.
 pub fn shown(pieces: &[&[u8]]) {
@@ -19,8 +19,8 @@ pub fn shown(pieces: &[&[u8]]) {
 
 /// Parses a message from a browser.
 pub fn typed(text: &str) {
-    let Some(asked) = Asked::<Typed>::of("shell.open", text) else { return };
-    if let Typed::Input { data } = asked.payload {
+    let Some(call) = CallMessage::<ClientMessage>::of("shell.open", text) else { return };
+    if let ClientMessage::Input { data } = call.payload {
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(value["payload"]["data"], data);
     }

@@ -79,8 +79,8 @@ impl Desk {
 
 impl Browser {
     async fn ask(&mut self, stream_id: &str, payload: &Value) {
-        let asked = json!({"call": "jobs.compute.hpc.shell.open", "streamId": stream_id, "payload": payload});
-        self.socket.send(Message::text(asked.to_string())).await.unwrap();
+        let call = json!({"call": "jobs.compute.hpc.shell.open", "streamId": stream_id, "payload": payload});
+        self.socket.send(Message::text(call.to_string())).await.unwrap();
     }
 
     async fn input(&mut self, data: &str) {

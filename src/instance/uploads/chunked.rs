@@ -28,7 +28,7 @@ const AHEAD: usize = 4;
 
 /// Why a piece is not accepted.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotTaken {
+pub(crate) enum ChunkError {
     /// Another piece of the same file is still arriving.
     #[error("another piece of this file is being written")]
     Busy,
@@ -48,16 +48,16 @@ pub(crate) enum NotTaken {
     Files(#[from] RequestError),
 }
 
-impl NotTaken {
+impl ChunkError {
     /// The answer to the sender.
     pub(crate) fn reply(&self) -> Reply {
-        let told = match self {
+        let code = match self {
             Self::Busy => ErrorCode::Conflict,
             Self::Malformed(_) | Self::Digest | Self::Broken => ErrorCode::Malformed,
             Self::Lost => ErrorCode::Failed,
-            Self::Files(error) => error.told(),
+            Self::Files(error) => error.error_code(),
         };
-        told.reply_with(&self.to_string())
+        code.reply_with(&self.to_string())
     }
 }
 
@@ -96,7 +96,12 @@ impl Upload {
     /// Takes a piece of the file. The answer means that the piece is written and, after the last
     /// one, that the file is in its place. The work continues if the client disconnects, because a
     /// partial piece has to be undone.
-    pub(crate) async fn take(self: Arc<Self>, files: Files, piece: Piece, body: IncomingBody) -> Result<(), NotTaken> {
+    pub(crate) async fn take(
+        self: Arc<Self>,
+        files: Files,
+        piece: Piece,
+        body: IncomingBody,
+    ) -> Result<(), ChunkError> {
         let taking = tokio::spawn(async move {
             let mut body = body;
             let outcome = self.take_to_the_end(&files, &piece, &mut body).await;
@@ -104,15 +109,15 @@ impl Upload {
             while let Some(Ok(_)) = body.frame().await {}
             outcome
         });
-        taking.await.unwrap_or(Err(NotTaken::Lost))
+        taking.await.unwrap_or(Err(ChunkError::Lost))
     }
 
-    async fn take_to_the_end(&self, files: &Files, piece: &Piece, body: &mut IncomingBody) -> Result<(), NotTaken> {
+    async fn take_to_the_end(&self, files: &Files, piece: &Piece, body: &mut IncomingBody) -> Result<(), ChunkError> {
         if self.is_folder {
-            return Err(NotTaken::Malformed("a folder comes over a WebSocket"));
+            return Err(ChunkError::Malformed("a folder comes over a WebSocket"));
         }
-        let wanted = Wanted::of(piece)?;
-        let mut state = self.state.try_lock().map_err(|_busy| NotTaken::Busy)?;
+        let chunk = Chunk::of(piece)?;
+        let mut state = self.state.try_lock().map_err(|_busy| ChunkError::Busy)?;
         let file = match std::mem::replace(&mut *state, State::Lost) {
             State::Untouched => match files.approved(self.consent).incoming(&self.id, &self.policy).await {
                 Ok(file) => file,
@@ -121,23 +126,23 @@ impl Upload {
                     return Err(error.into());
                 }
             },
-            State::Coming { file, total } if total == wanted.total => file,
+            State::Coming { file, total } if total == chunk.total => file,
             State::Coming { file, total } => {
                 *state = State::Coming { file, total };
-                return Err(NotTaken::Malformed("the file had another length before"));
+                return Err(ChunkError::Malformed("the file had another length before"));
             }
             State::Done { total } => {
                 *state = State::Done { total };
                 // A client that missed the last answer repeats the final request.
-                let is_the_end = wanted.total == total && wanted.end().is_none_or(|end| end == total);
-                return if is_the_end { Ok(()) } else { Err(NotTaken::Malformed("all of the file has come")) };
+                let is_the_end = chunk.total == total && chunk.end().is_none_or(|end| end == total);
+                return if is_the_end { Ok(()) } else { Err(ChunkError::Malformed("all of the file has come")) };
             }
-            State::Lost => return Err(NotTaken::Lost),
+            State::Lost => return Err(ChunkError::Lost),
         };
-        let (file, outcome) = write(file, &wanted, body).await;
-        let file = file.ok_or(NotTaken::Lost)?;
-        if outcome.is_err() || file.written() < wanted.total {
-            *state = State::Coming { file, total: wanted.total };
+        let (file, outcome) = write(file, &chunk, body).await;
+        let file = file.ok_or(ChunkError::Lost)?;
+        if outcome.is_err() || file.written() < chunk.total {
+            *state = State::Coming { file, total: chunk.total };
             return outcome;
         }
         // A file that cannot get its name is gone and may be sent again.
@@ -145,7 +150,7 @@ impl Upload {
         let placed = tokio::task::spawn_blocking(move || file.commit(None)).await;
         match placed.unwrap_or(Err(FilesError::CutShort)) {
             Ok(_slot) => {
-                *state = State::Done { total: wanted.total };
+                *state = State::Done { total: chunk.total };
                 Ok(())
             }
             Err(trouble) => Err(RequestError::single(&self.id, trouble).into()),
@@ -155,7 +160,7 @@ impl Upload {
 
 /// The description of a piece in its request.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
+struct Chunk {
     /// `None`: behind the last piece.
     offset: Option<u64>,
     size: u64,
@@ -163,17 +168,17 @@ struct Wanted {
     digest: Option<ContentDigest>,
 }
 
-impl Wanted {
-    fn of(piece: &Piece) -> Result<Self, NotTaken> {
+impl Chunk {
+    fn of(piece: &Piece) -> Result<Self, ChunkError> {
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         let (Some(size), Some(total)) = (number(piece.size), number(piece.total)) else {
-            return Err(NotTaken::Malformed("a piece has a size and a total size"));
+            return Err(ChunkError::Malformed("a piece has a size and a total size"));
         };
-        let wanted = Self { offset: number(piece.offset), size, total, digest: piece.digest };
-        if wanted.end().is_some_and(|end| end > total) || size > total {
-            return Err(NotTaken::Malformed("the piece goes beyond the end of the file"));
+        let chunk = Self { offset: number(piece.offset), size, total, digest: piece.digest };
+        if chunk.end().is_some_and(|end| end > total) || size > total {
+            return Err(ChunkError::Malformed("the piece goes beyond the end of the file"));
         }
-        Ok(wanted)
+        Ok(chunk)
     }
 
     fn end(&self) -> Option<u64> {
@@ -184,12 +189,12 @@ impl Wanted {
 /// Writes a piece or undoes it. The file is lost only if its thread was.
 async fn write(
     mut file: Incoming,
-    wanted: &Wanted,
+    chunk: &Chunk,
     body: &mut IncomingBody,
-) -> (Option<Incoming>, Result<(), NotTaken>) {
-    let start = wanted.offset.unwrap_or(file.written());
-    if start.saturating_add(wanted.size) > wanted.total {
-        return (Some(file), Err(NotTaken::Malformed("the piece goes beyond the end of the file")));
+) -> (Option<Incoming>, Result<(), ChunkError>) {
+    let start = chunk.offset.unwrap_or(file.written());
+    if start.saturating_add(chunk.size) > chunk.total {
+        return (Some(file), Err(ChunkError::Malformed("the piece goes beyond the end of the file")));
     }
     // A repeated piece truncates the file at its start: until it is complete again, the file is
     // shorter.
@@ -198,7 +203,7 @@ async fn write(
     let writing = Writing { file, at: start, digest: Context::new(&SHA256), outcome: begun };
     let writing = tokio::task::spawn_blocking(move || writing.write(to_write));
     let (mut gathered, mut length) = (Vec::new(), 0_usize);
-    let (mut broken, mut room) = (false, wanted.size);
+    let (mut broken, mut room) = (false, chunk.size);
     loop {
         let frame = match body.frame().await {
             Some(Ok(frame)) => frame.into_data().map_err(|_trailers| ()),
@@ -228,12 +233,12 @@ async fn write(
         let _ = pieces.send(gathered).await; // as above
     }
     drop(pieces);
-    let Ok(writing) = writing.await else { return (None, Err(NotTaken::Lost)) };
+    let Ok(writing) = writing.await else { return (None, Err(ChunkError::Lost)) };
     let Writing { mut file, at, digest, outcome } = writing;
     let outcome = match outcome {
         Err(trouble) => Err(RequestError::whole(trouble).into()),
-        Ok(()) if broken || at.saturating_sub(start) != wanted.size => Err(NotTaken::Broken),
-        Ok(()) if wanted.digest.is_some_and(|signed| signed.0 != digest.finish().as_ref()) => Err(NotTaken::Digest),
+        Ok(()) if broken || at.saturating_sub(start) != chunk.size => Err(ChunkError::Broken),
+        Ok(()) if chunk.digest.is_some_and(|signed| signed.0 != digest.finish().as_ref()) => Err(ChunkError::Digest),
         Ok(()) => Ok(()),
     };
     if outcome.is_err()

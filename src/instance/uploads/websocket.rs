@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::receiver::{Failure, Receiver};
 pub(crate) use self::target::Target;
-use self::wire::{Frame, Said};
+use self::wire::{ClientMessage, Frame};
 use crate::drives::table::Drives;
 use crate::files::request::ConflictPolicy;
 
@@ -52,7 +52,7 @@ const REASON_MAX: usize = 123;
 
 /// The upload that the user was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct UploadRequest {
     /// Where files go.
     pub(crate) target: Target,
     /// The policy for names that are taken.
@@ -97,12 +97,12 @@ impl Uploads {
     }
 
     /// Serves one upload. If the future is dropped before its end, only complete files remain.
-    pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, wanted: Wanted)
+    pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, request: UploadRequest)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let place = self.places.try_acquire();
-        let Wanted { target, policy, consent } = wanted;
+        let UploadRequest { target, policy, consent } = request;
         let receiver = match &place {
             Ok(_) => {
                 Receiver::open(Arc::clone(&self.drives), target, policy, consent, Arc::clone(&self.open_files)).await
@@ -131,12 +131,12 @@ impl Uploads {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (mut heard, mut told) = (Instant::now(), Instant::now());
+        let (mut received_at, mut replied_at) = (Instant::now(), Instant::now());
         loop {
             let silence = if receiver.is_waiting() { self.times.silent } else { self.times.done };
             let outcome = tokio::select! {
                 message = socket.next() => {
-                    heard = Instant::now();
+                    received_at = Instant::now();
                     match message {
                         Some(Ok(Message::Binary(bytes))) => take(receiver, Frame::new(bytes)).await,
                         Some(Ok(Message::Text(text))) if text.as_str() == "ping" => {
@@ -151,14 +151,14 @@ impl Uploads {
                     }
                 }
                 placed = receiver.next_placed() => receiver.settle(placed).await.map(|()| Next::More),
-                () = sleep_until(told + REPLY_AFTER), if receiver.has_news() => {
-                    told = Instant::now();
+                () = sleep_until(replied_at + REPLY_AFTER), if receiver.has_news() => {
+                    replied_at = Instant::now();
                     if !sent(socket, Message::Binary(receiver.news())).await {
                         return End::Left;
                     }
                     Ok(Next::More)
                 }
-                () = sleep_until(heard + silence) => return End::Silent,
+                () = sleep_until(received_at + silence) => return End::Silent,
             };
             let end = match outcome {
                 Ok(Next::More) => continue,
@@ -180,12 +180,12 @@ enum Next {
 }
 
 async fn take(receiver: &mut Receiver, frame: Frame) -> Result<Next, Failure> {
-    for said in frame {
-        match said? {
-            Said::File(listed) => receiver.list(listed)?,
-            Said::Chunk { id, bytes } => receiver.write(id, bytes).await?,
-            Said::Skip { id } => receiver.skip(id),
-            Said::Close => return Ok(Next::End),
+    for message in frame {
+        match message? {
+            ClientMessage::File(listed) => receiver.list(listed)?,
+            ClientMessage::Chunk { id, bytes } => receiver.write(id, bytes).await?,
+            ClientMessage::Skip { id } => receiver.skip(id),
+            ClientMessage::Close => return Ok(Next::End),
         }
     }
     receiver.admit().await.map(|()| Next::More)

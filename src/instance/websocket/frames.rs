@@ -17,7 +17,7 @@ const BUFFER: usize = 8 * 1024;
 
 /// A message that calls something.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Asked<P> {
+pub(crate) struct CallMessage<P> {
     pub(crate) call: String,
     /// The stream for the answers.
     #[serde(rename = "streamId")]
@@ -25,12 +25,12 @@ pub(crate) struct Asked<P> {
     pub(crate) payload: P,
 }
 
-impl<P: DeserializeOwned> Asked<P> {
+impl<P: DeserializeOwned> CallMessage<P> {
     /// Parses a message of this call. Returns `None` if it is another, or its stream id is too
     /// long.
     pub(crate) fn of(call: &str, text: &str) -> Option<Self> {
-        let asked: Self = serde_json::from_str(text).ok()?;
-        (asked.call == call && asked.stream_id.len() <= STREAM_ID_MAX).then_some(asked)
+        let message: Self = serde_json::from_str(text).ok()?;
+        (message.call == call && message.stream_id.len() <= STREAM_ID_MAX).then_some(message)
     }
 }
 
@@ -80,9 +80,9 @@ mod tests {
     #[test]
     fn messages() {
         let check = |text: &str, want: Option<(&str, Value)>| {
-            let got = Asked::<Value>::of("a.b", text);
+            let got = CallMessage::<Value>::of("a.b", text);
             assert_eq!(
-                got.map(|asked| (asked.stream_id, asked.payload)),
+                got.map(|message| (message.stream_id, message.payload)),
                 want.map(|(id, p)| (id.to_owned(), p)),
                 "{text}"
             );

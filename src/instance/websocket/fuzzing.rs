@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::frames::{Asked, STREAM_ID_MAX};
+use super::frames::{CallMessage, STREAM_ID_MAX};
 use super::rpc;
 
 /// Parses arbitrary text as a message.
@@ -18,10 +18,10 @@ pub fn text(text: &str) {
         assert_eq!((&value["call"], &value["streamId"]), (&call.into(), &stream_id.into()));
         assert_eq!(serde_json::from_str::<Value>(&payload).unwrap(), value["payload"]);
     }
-    if let Some(asked) = value["call"].as_str().and_then(|call| Asked::<Value>::of(call, text)) {
-        assert!(asked.stream_id.len() <= STREAM_ID_MAX);
+    if let Some(message) = value["call"].as_str().and_then(|call| CallMessage::<Value>::of(call, text)) {
+        assert!(message.stream_id.len() <= STREAM_ID_MAX);
         assert_eq!(
-            (asked.stream_id.as_str(), &asked.payload),
+            (message.stream_id.as_str(), &message.payload),
             (value["streamId"].as_str().unwrap(), &value["payload"])
         );
     }

@@ -40,7 +40,7 @@ impl<'j> KeyWatch<'j> {
         loop {
             looks.tick().await;
             let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if keys.iter().any(|(username, kid)| !self.verifier.stands(username, *kid)) {
+            if keys.iter().any(|(username, kid)| !self.verifier.is_valid(username, *kid)) {
                 return;
             }
         }

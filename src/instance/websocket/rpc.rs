@@ -41,7 +41,7 @@ pub(super) const MESSAGE_MAX: usize = 1536 * 1024;
 /// Most streams of a socket at once.
 const STREAMS_MAX: usize = 64;
 /// Most answers that wait while the socket takes none.
-const UNSAID_MAX: usize = 4;
+const OUTBOUND_MAX: usize = 4;
 /// How long a socket may be open before its first message.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// How long sending one answer to the gateway may take.
@@ -80,7 +80,7 @@ struct Cancel {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum SearchTold {
+enum SearchMessage {
     Result { batch: Vec<ProviderFile> },
     EndOfResults {},
 }
@@ -97,7 +97,7 @@ struct Streams {
     tasks: JoinSet<()>,
     names: HashMap<Id, String>,
     handles: HashMap<String, AbortHandle>,
-    say: mpsc::Sender<Message>,
+    outbound: mpsc::Sender<Message>,
 }
 
 impl Streams {
@@ -133,24 +133,24 @@ impl Rpc {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (say, mut unsaid) = mpsc::channel(UNSAID_MAX);
-        let mut streams = Streams { tasks: JoinSet::new(), names: HashMap::new(), handles: HashMap::new(), say };
+        let (outbound, mut outgoing) = mpsc::channel(OUTBOUND_MAX);
+        let mut streams = Streams { tasks: JoinSet::new(), names: HashMap::new(), handles: HashMap::new(), outbound };
         let first_by = Instant::now() + FIRST_WITHIN;
         let mut is_used = false;
         loop {
-            if is_used && streams.tasks.is_empty() && unsaid.is_empty() {
+            if is_used && streams.tasks.is_empty() && outgoing.is_empty() {
                 break;
             }
             let answer = tokio::select! {
                 incoming = socket.next() => match incoming {
                     Some(Ok(Message::Text(text))) => {
                         is_used = true;
-                        self.hear(instance, key_watch, &text, &mut streams)
+                        self.receive(instance, key_watch, &text, &mut streams)
                     }
                     Some(Ok(Message::Close(_) | Message::Binary(_)) | Err(_)) | None => return,
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
                 },
-                answer = unsaid.recv() => answer,
+                answer = outgoing.recv() => answer,
                 Some(ended) = streams.tasks.join_next_with_id() => {
                     let id = match ended {
                         Ok((id, ())) => id,
@@ -172,7 +172,7 @@ impl Rpc {
     }
 
     /// Verifies a message and begins its work. Returns the immediate answer, if there is one.
-    fn hear(
+    fn receive(
         &self,
         instance: &Instance,
         key_watch: &KeyWatch<'_>,
@@ -189,18 +189,18 @@ impl Rpc {
             return None;
         }
         let mut audit = AuditContext::default();
-        let outcome = self.judge(instance, &written, &mut audit);
-        let begun = instance.decided(&self.head, &audit, outcome).map_err(|denied| (denied.told, denied.why));
+        let outcome = self.verify(instance, &written, &mut audit);
+        let begun = instance.log_decision(&self.head, &audit, outcome).map_err(|denied| (denied.code, denied.why));
         let begun = begun.and_then(|permit| {
             if let Some(kid) = audit.kid {
                 key_watch.add(permit.username(), kid);
             }
             begin(&permit, &instance.sockets.searches, &written.stream_id, streams)
         });
-        begun.err().map(|(told, why)| refused(&written.stream_id, told, &why))
+        begun.err().map(|(code, why)| refused(&written.stream_id, code, &why))
     }
 
-    fn judge<'r>(
+    fn verify<'r>(
         &'r self,
         instance: &Instance,
         written: &'r Written<'_>,
@@ -211,7 +211,7 @@ impl Rpc {
         let token = token.ok_or_else(|| Rejection::from(RequestRejection::NoToken))?;
         let payload = written.payload.get().as_bytes();
         let (path, call, intent) = (self.head.uri.path(), written.call.as_str(), given(&written.signed_intent));
-        instance.verifier.judge_message((path, call), token, &self.username, intent, payload, audit)
+        instance.verifier.verify_message((path, call), token, &self.username, intent, payload, audit)
     }
 }
 
@@ -223,7 +223,7 @@ fn begin(
     streams: &mut Streams,
 ) -> Result<(), (ErrorCode, String)> {
     let work = match Call::of(permit) {
-        Call::Search(asked) => search(searches.clone(), asked, stream_id.to_owned(), streams.say.clone()),
+        Call::Search(query) => search(searches.clone(), query, stream_id.to_owned(), streams.outbound.clone()),
         // The rest comes as requests, or is not offered: there are no jobs whose output could be
         // followed.
         Call::Files(_)
@@ -233,26 +233,31 @@ fn begin(
         | Call::ControlTask(_)
         | Call::NotOffered => return Err((ErrorCode::NotFound, NOT_OFFERED.to_owned())),
     };
-    streams.begin(stream_id.to_owned(), work).map_err(|told| (told, told.why().to_owned()))
+    streams.begin(stream_id.to_owned(), work).map_err(|code| (code, code.why().to_owned()))
 }
 
-async fn search(searches: Searches, Search { query, folder }: Search, stream_id: String, say: mpsc::Sender<Message>) {
-    let telling = async {
+async fn search(
+    searches: Searches,
+    Search { query, folder }: Search,
+    stream_id: String,
+    outbound: mpsc::Sender<Message>,
+) {
+    let sending = async {
         let mut found = searches.begin(&query, folder.as_deref()).await?;
         while let Some(batch) = found.next().await {
-            if say.send(message(&stream_id, &SearchTold::Result { batch })).await.is_err() {
+            if outbound.send(message(&stream_id, &SearchMessage::Result { batch })).await.is_err() {
                 return Ok(None);
             }
         }
-        Ok::<_, FilesError>(Some(response(&stream_id, 200, &SearchTold::EndOfResults {})))
+        Ok::<_, FilesError>(Some(response(&stream_id, 200, &SearchMessage::EndOfResults {})))
     };
-    let last = telling.await.unwrap_or_else(|trouble| Some(refused(&stream_id, trouble.told(), &trouble.to_string())));
+    let last = sending.await.unwrap_or_else(|error| Some(refused(&stream_id, error.error_code(), &error.to_string())));
     if let Some(last) = last {
-        let _ = say.send(last).await; // fails if the socket has ended
+        let _ = outbound.send(last).await; // fails if the socket has ended
     }
 }
 
 /// The last message of a refused stream, with the status and text that a request would get.
-fn refused(stream_id: &str, told: ErrorCode, why: &str) -> Message {
-    response(stream_id, told.number(), &told.last_payload(why))
+fn refused(stream_id: &str, code: ErrorCode, why: &str) -> Message {
+    response(stream_id, code.number(), &code.last_payload(why))
 }

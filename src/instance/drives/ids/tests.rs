@@ -44,7 +44,7 @@ impl Home {
     fn numbers_at(&self, provider: &str) -> DriveNumbers {
         let mut keeping = self.keeping(provider);
         let pins = Mutex::new(keeping.read().unwrap());
-        DriveNumbers { keeping: Some(keeping), pins, asked: Mutex::default() }
+        DriveNumbers { keeping: Some(keeping), pins, asked_at: Mutex::default() }
     }
 
     fn file(&self) -> PathBuf {
@@ -104,7 +104,7 @@ fn c16_p3_only_a_drive_that_its_user_deleted_gives_up_its_number() {
     let numbers = home.numbers();
     learn(&numbers, &[("13", "work-bio")]);
     learn(&numbers, &[("13", "home")]);
-    assert!(matches!(pin(&numbers, "13", "home"), Err(PinFailure::NotTaken)));
+    assert!(matches!(pin(&numbers, "13", "home"), Err(PinFailure::InUse)));
     assert_eq!(numbers.meaning("13").unwrap(), "work-bio");
 
     numbers.free(&["work-bio".to_owned()]).unwrap();

@@ -34,16 +34,16 @@ fn a_title_makes_a_folders_name() {
 fn what_is_made_is_what_was_signed() {
     let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
     let row = table.row("files.collections.create").unwrap();
-    let ask = |body: &str| wanted(&Items::read(row, body.as_bytes()).unwrap(), "own");
+    let ask = |body: &str| new_drives(&Items::read(row, body.as_bytes()).unwrap(), "own");
     let good = r#"{"items":[{"id":"4713","owner":{"createdBy":"a","project":null},"specification":{"title":"T","product":{"id":"own","category":"own","provider":"hpc"},"labels":null}}]}"#;
     let made = ask(good).unwrap();
     assert_eq!((made.len(), made[0].title.as_str(), made[0].number.as_str()), (1, "T", "4713"));
     let refused = |from: &str, to: &str| ask(&good.replacen(from, to, 1)).unwrap_err();
-    assert!(matches!(refused(r#""T""#, r#"" ""#), NotDone::NoTitle));
-    assert!(matches!(refused(r#""id":"own""#, r#""id":"disk""#), NotDone::Product(_)));
-    assert!(matches!(refused(r#""project":null"#, r#""project":"p1""#), NotDone::OfProject));
+    assert!(matches!(refused(r#""T""#, r#"" ""#), DriveError::NoTitle));
+    assert!(matches!(refused(r#""id":"own""#, r#""id":"disk""#), DriveError::Product(_)));
+    assert!(matches!(refused(r#""project":null"#, r#""project":"p1""#), DriveError::OfProject));
     for number in [r#""""#, r#""0""#, r#""x""#, r#""home""#, "4713", "null"] {
-        assert!(matches!(refused(r#""4713""#, number), NotDone::NoNumber), "{number}");
+        assert!(matches!(refused(r#""4713""#, number), DriveError::NoNumber), "{number}");
     }
 }
 
@@ -56,20 +56,20 @@ fn a_drive_is_made_once_and_removed_only_when_nothing_is_in_it() {
     assert!(make_folder(&drives, &parent, &folder).unwrap());
     assert!(!make_folder(&drives, &parent, &folder).unwrap(), "it is there");
     std::fs::create_dir_all(folder.join("Trash/x")).unwrap();
-    assert!(matches!(check_empty(&drives, &folder), Err(NotDone::NotEmpty)));
-    assert!(matches!(remove_folder(&folder), Err(NotDone::NotEmpty)));
+    assert!(matches!(check_empty(&drives, &folder), Err(DriveError::NotEmpty)));
+    assert!(matches!(remove_folder(&folder), Err(DriveError::NotEmpty)));
     assert!(folder.join("Trash/x").exists(), "nothing is lost");
     std::fs::remove_dir(folder.join("Trash/x")).unwrap();
     check_empty(&drives, &folder).unwrap();
     std::fs::write(folder.join("file"), b"").unwrap();
-    assert!(matches!(check_empty(&drives, &folder), Err(NotDone::NotEmpty)));
+    assert!(matches!(check_empty(&drives, &folder), Err(DriveError::NotEmpty)));
     std::fs::remove_file(folder.join("file")).unwrap();
     remove_folder(&folder).unwrap();
     assert!(!folder.exists());
     check_empty(&drives, &folder).unwrap();
     remove_folder(&folder).unwrap();
     std::fs::write(&folder, b"").unwrap();
-    assert!(matches!(make_folder(&drives, &folder, &folder.join("x")), Err(NotDone::Files(_))));
+    assert!(matches!(make_folder(&drives, &folder, &folder.join("x")), Err(DriveError::Files(_))));
 }
 
 /// A site that creates drives where protected folders are: no drive can be one of those folders.
@@ -82,8 +82,8 @@ fn v65_s02_no_drive_that_is_made_is_a_protected_folder() {
     let protection = Protection::of(home.path(), SshDirectory::Protected);
     let drives = Drives::new(Vec::<(String, PathBuf)>::new()).unwrap().with_protection(protection);
     std::fs::create_dir_all(home.path().join(".config/countersign")).unwrap();
-    let of = |outcome: Result<bool, NotDone>| {
-        let Err(NotDone::Files(trouble)) = outcome else { panic!("{outcome:?}") };
+    let of = |outcome: Result<bool, DriveError>| {
+        let Err(DriveError::Files(trouble)) = outcome else { panic!("{outcome:?}") };
         trouble
     };
     let own = home.path().join(".config");
@@ -119,5 +119,5 @@ async fn c19_a_server_that_is_asked_too_much_is_not_said_to_be_silent() {
     let maker = DriveMaker { files, socket, product: "own".to_owned(), drive };
     let (alice, number) = (Username::parse("alice#1234").unwrap(), CoreDriveId::parse("13").unwrap());
     let refused = maker.note(&alice, &number, "own-One").await.unwrap_err();
-    assert_eq!((refused.told().number(), refused.told().code()), (429, "TOO_MANY"));
+    assert_eq!((refused.error_code().number(), refused.error_code().code()), (429, "TOO_MANY"));
 }

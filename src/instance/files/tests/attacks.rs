@@ -32,7 +32,7 @@ fn refused(desk: &Desk, path: &str, want: &dyn Fn(&FilesError) -> bool) {
         let context = format!("{request:?}");
         let trouble = desk.ask(request).expect_err(&context);
         assert!(want(&trouble), "{context}: {trouble:?}");
-        let status = trouble.told().number();
+        let status = trouble.error_code().number();
         assert!((400..500).contains(&status), "{context}: {status}");
         assert_eq!(desk.tree(), before, "{context}");
     }
@@ -171,7 +171,7 @@ fn races() {
                     Ok(_) => done += 1,
                     Err(trouble) => {
                         refused += 1;
-                        let status = trouble.told().number();
+                        let status = trouble.error_code().number();
                         assert!((400..500).contains(&status), "{request:?}: {trouble:?}");
                     }
                 }

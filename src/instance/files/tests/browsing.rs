@@ -92,7 +92,7 @@ fn what_is_retrieved() {
     assert_eq!(desk.ask(retrieve("n")).unwrap()["status"]["sizeInBytes"], 2);
     assert_eq!(desk.ask(retrieve("b")), Err(FilesError::NotFound));
     assert_eq!(desk.ask(retrieve("a/b")), Err(FilesError::NotAFolder));
-    assert_eq!(desk.ask(retrieve("f/b")).unwrap_err().told().number(), 404);
+    assert_eq!(desk.ask(retrieve("f/b")).unwrap_err().error_code().number(), 404);
 }
 
 #[test]

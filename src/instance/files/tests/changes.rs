@@ -177,14 +177,14 @@ fn bulk_requests_are_done_in_order_up_to_the_first_that_fails() {
     // An item that cannot be parsed stops all of them.
     let error = desk.perform(FilesRequest::Move(items(["", "", "?"]))).unwrap_err();
     assert_eq!(error.at, Some(ItemAt { item: 2, of: 3, done: 0 }));
-    assert_eq!((error.trouble.clone(), error.told()), (FilesError::Policy, ErrorCode::Malformed));
+    assert_eq!((error.trouble.clone(), error.error_code()), (FilesError::Policy, ErrorCode::Malformed));
     assert_eq!(error.to_string(), "/d/c → /d/cc: there is no such conflict policy (item 3 of 3; 0 of them were done)");
     assert_eq!(desk.tree(), entries("a=1 b=2 c=3"));
 
     std::fs::write(desk.drive().join("bb"), "4").unwrap();
     let error = desk.perform(FilesRequest::Move(items(["REJECT"; 3]))).unwrap_err();
     assert_eq!(error.at, Some(ItemAt { item: 1, of: 3, done: 1 }));
-    assert_eq!((error.trouble.clone(), error.told().number()), (FilesError::Exists, 409));
+    assert_eq!((error.trouble.clone(), error.error_code().number()), (FilesError::Exists, 409));
     assert_eq!(desk.tree(), entries("aa=1 b=2 bb=4 c=3"));
 
     let three = FilesRequest::CreateFolder(
@@ -202,7 +202,7 @@ fn what_the_system_denies() {
     let desk = Desk::new("");
     let files = Files::new(Drives::new([("d".to_owned(), PathBuf::from("/sys"))]).unwrap());
     let error = desk.runtime.block_on(files.perform(folder("n", ""))).unwrap_err();
-    assert_eq!((error.trouble.clone(), error.told().number()), (FilesError::Denied, 403));
+    assert_eq!((error.trouble.clone(), error.error_code().number()), (FilesError::Denied, 403));
 }
 
 /// File systems without `RENAME_NOREPLACE`, like NFS.

@@ -78,7 +78,7 @@ fn mounts_that_are_full() {
     let item =
         MoveOrCopy { old_id: "/n/a".to_owned(), new_id: "/f/b".to_owned(), conflict_policy: "REPLACE".to_owned() };
     let error = near.runtime.block_on(files.perform(FilesRequest::Move(vec![item]))).unwrap_err();
-    assert_eq!((error.told().number(), error.trouble.clone()), (413, FilesError::NoSpace));
+    assert_eq!((error.error_code().number(), error.trouble.clone()), (413, FilesError::NoSpace));
     assert_eq!((near.tree(), far.tree()), before);
     drop(files);
     unmount(far);

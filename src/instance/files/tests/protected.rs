@@ -63,7 +63,11 @@ fn check_refused(desk: &Desk, path: &str, want: &FilesError) {
         }
         let context = format!("{request:?}");
         let trouble = desk.ask(request).expect_err(&context);
-        assert_eq!((&trouble, trouble.told().number(), trouble.told().code()), (want, 403, "PROTECTED"), "{context}");
+        assert_eq!(
+            (&trouble, trouble.error_code().number(), trouble.error_code().code()),
+            (want, 403, "PROTECTED"),
+            "{context}"
+        );
         assert_eq!(desk.tree(), before, "{context}");
     }
     for trouble in asked_otherwise(desk, path) {
@@ -109,7 +113,7 @@ fn v65_s02_a_protected_folder_that_is_not_there_is_not_made() {
         assert_eq!(desk.ask(folder(path, "")), Err(OWN));
     }
     for path in [".local", ".local/state", ".local/state/countersign"] {
-        assert_eq!(desk.ask(move_("f", path, "")).map(drop).unwrap_err().told().number() / 100, 4, "{path}");
+        assert_eq!(desk.ask(move_("f", path, "")).map(drop).unwrap_err().error_code().number() / 100, 4, "{path}");
     }
     assert_eq!(desk.tree(), entries("mine=1 f/x=1 .config/other/a=1"));
     // On a file system that ignores case or invisible characters, these would be `.ssh`.
@@ -356,7 +360,7 @@ fn v65_s02_races() {
                 match desk.ask(request.clone()) {
                     Ok(_) => done += 1,
                     Err(SSH) => refused += 1,
-                    Err(trouble) => assert_eq!(trouble.told().number() / 100, 4, "{request:?}: {trouble:?}"),
+                    Err(trouble) => assert_eq!(trouble.error_code().number() / 100, 4, "{request:?}: {trouble:?}"),
                 }
             }
         }

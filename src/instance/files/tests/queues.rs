@@ -43,7 +43,7 @@ fn c08_an_answer_comes_within_what_is_left_whatever_it_waits_for() {
         let turns = files.queues.quick.clone().acquire_many_owned(16).await.unwrap();
         for request in [retrieve("a"), FilesRequest::Browse(browse(""))] {
             let error = files.perform(request).await.unwrap_err();
-            assert_eq!((error.told().number(), error.trouble), (500, FilesError::Slow));
+            assert_eq!((error.error_code().number(), error.trouble), (500, FilesError::Slow));
         }
         assert!(began.elapsed() >= left, "{:?}", began.elapsed());
         drop(turns);
@@ -83,7 +83,7 @@ fn too_much_under_way() {
             hurried.perform(copy("a", "c", "RENAME")).await.unwrap();
         }
         let error = files.perform(copy("a", "c", "RENAME")).await.unwrap_err();
-        assert_eq!((error.told().number(), error.trouble), (429, FilesError::Busy));
+        assert_eq!((error.error_code().number(), error.trouble), (429, FilesError::Busy));
         assert!(files.perform(FilesRequest::Browse(browse(""))).await.is_ok());
     });
     assert_eq!(desk.tree().len(), 65);

@@ -172,7 +172,7 @@ impl Scene {
     }
 
     /// Verifies this item, signed by `key`, and does the work as the instance would.
-    async fn done(&self, key: &BrowserKey, call: &str, item: &Value) -> Result<Value, NotDone> {
+    async fn done(&self, key: &BrowserKey, call: &str, item: &Value) -> Result<Value, DirectError> {
         let members = item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone()));
         let intent = Intent::new(ORIGIN, ALICE, call, &[Item(members.collect())], countersign_portal::now()).unwrap();
         let (intent, body) = (intent.sign(key).unwrap(), item.to_string());
@@ -198,11 +198,11 @@ impl Scene {
         }
     }
 
-    async fn renew(&self, new: &BrowserKey) -> Result<Value, NotDone> {
+    async fn renew(&self, new: &BrowserKey) -> Result<Value, DirectError> {
         self.done(&self.old, "keys.renew", &renewal(&self.old, new)).await
     }
 
-    async fn remove(&self, kid: &str) -> Result<Value, NotDone> {
+    async fn remove(&self, kid: &str) -> Result<Value, DirectError> {
         self.done(&self.old, "keys.remove", &json!({ "kid": kid })).await
     }
 
@@ -237,7 +237,7 @@ fn renewal(old: &BrowserKey, new: &BrowserKey) -> Value {
     json!({ "jwk": new.public_jwk(), "alg": "ES256", "name": "laptop", "proof": proof })
 }
 
-fn told(outcome: Result<Value, NotDone>) -> u16 {
+fn told(outcome: Result<Value, DirectError>) -> u16 {
     outcome.expect_err("not done").reply().status().as_u16()
 }
 

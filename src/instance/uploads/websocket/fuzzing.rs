@@ -4,16 +4,16 @@
 
 use bytes::Bytes;
 
-use super::wire::{Frame, NotProtocol, Said};
+use super::wire::{ClientMessage, Frame, ProtocolError};
 use crate::files::path::PATH_TEXT_MAX;
 
 /// Parses a frame and encodes it again.
 pub fn frame(bytes: &[u8]) {
     let (mut written, mut is_listing) = (Vec::new(), false);
     let mut frame = Frame::new(Bytes::copy_from_slice(bytes));
-    for said in frame.by_ref() {
-        match said {
-            Ok(Said::File(listed)) => {
+    for message in frame.by_ref() {
+        match message {
+            Ok(ClientMessage::File(listed)) => {
                 if !is_listing {
                     written.push(4);
                 }
@@ -25,20 +25,20 @@ pub fn frame(bytes: &[u8]) {
                 written.extend(u32::try_from(listed.path.len()).unwrap().to_be_bytes());
                 written.extend(listed.path.as_bytes());
             }
-            Ok(Said::Chunk { id, bytes }) => {
+            Ok(ClientMessage::Chunk { id, bytes }) => {
                 written.push(2);
                 written.extend(id.to_be_bytes());
                 written.extend(bytes);
             }
-            Ok(Said::Skip { id }) => {
+            Ok(ClientMessage::Skip { id }) => {
                 written.push(3);
                 written.extend(id.to_be_bytes());
             }
-            Ok(Said::Close) => written.push(6),
+            Ok(ClientMessage::Close) => written.push(6),
             Err(why) => {
                 assert!(bytes.starts_with(&written), "another frame than came");
                 assert!(frame.next().is_none(), "read on after {why}");
-                assert!(why != NotProtocol::Twice && why != NotProtocol::TooLong, "one frame cannot tell");
+                assert!(why != ProtocolError::Twice && why != ProtocolError::TooLong, "one frame cannot tell");
                 return;
             }
         }

@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::target::Target;
-use super::wire::{Listed, NotProtocol, Replies};
+use super::wire::{ListedFile, ProtocolError, Replies};
 use crate::drives::table::Drives;
 use crate::files::error::FilesError;
 use crate::files::incoming::{Incoming, is_there};
@@ -39,7 +39,7 @@ const MODIFIED_MS_MAX: u64 = 253_402_300_800_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
-    Protocol(#[from] NotProtocol),
+    Protocol(#[from] ProtocolError),
     /// The user already has the maximum number of uploads.
     #[error("too many of your uploads are under way already")]
     Uploads,
@@ -76,9 +76,9 @@ impl Failure {
 
 /// A file that is arriving.
 #[derive(Debug)]
-struct Coming {
+struct IncomingFile {
     incoming: Incoming,
-    listed: Listed,
+    listed: ListedFile,
     lease: OwnedSemaphorePermit,
 }
 
@@ -102,14 +102,14 @@ pub(super) struct Receiver {
     room: [Arc<Semaphore>; 2],
     /// All files that are not done.
     known: HashSet<i32>,
-    waiting: VecDeque<Listed>,
+    waiting: VecDeque<ListedFile>,
     waiting_bytes: usize,
-    coming: HashMap<i32, Coming>,
-    placing: JoinSet<(Listed, Result<(), FilesError>)>,
+    arriving: HashMap<i32, IncomingFile>,
+    placing: JoinSet<(ListedFile, Result<(), FilesError>)>,
     replies: Replies,
     listed: usize,
     done: i32,
-    told: i32,
+    reported: i32,
 }
 
 impl Receiver {
@@ -134,12 +134,12 @@ impl Receiver {
             known: HashSet::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            coming: HashMap::new(),
+            arriving: HashMap::new(),
             placing: JoinSet::new(),
             replies: Replies::default(),
             listed: 0,
             done: 0,
-            told: 0,
+            reported: 0,
         })
     }
 
@@ -154,20 +154,20 @@ impl Receiver {
 
     /// Whether there is a message for the client.
     pub(super) fn has_news(&self) -> bool {
-        !self.replies.is_empty() || self.told != self.done
+        !self.replies.is_empty() || self.reported != self.done
     }
 
     /// The messages for the client.
     pub(super) fn news(&mut self) -> Bytes {
-        if self.told != self.done {
-            self.told = self.done;
+        if self.reported != self.done {
+            self.reported = self.done;
             self.replies.completed(self.done);
         }
         self.replies.take()
     }
 
     /// Records a file that the client has.
-    pub(super) fn list(&mut self, listed: Listed) -> Result<(), Failure> {
+    pub(super) fn list(&mut self, listed: ListedFile) -> Result<(), Failure> {
         self.listed = self.listed.saturating_add(1);
         if !self.is_folder && self.listed > 1 {
             return Err(Failure::NotOne);
@@ -177,7 +177,7 @@ impl Receiver {
             return Err(Failure::TooMany);
         }
         if !self.known.insert(listed.id) {
-            return Err(NotProtocol::Twice.into());
+            return Err(ProtocolError::Twice.into());
         }
         self.waiting.push_back(listed);
         Ok(())
@@ -192,7 +192,7 @@ impl Receiver {
             }
             let (place, policy, is_folder) = (self.place.clone(), self.policy, self.is_folder);
             let admitting = spawn_blocking(move || {
-                let admit = |(listed, lease): (Listed, OwnedSemaphorePermit)| {
+                let admit = |(listed, lease): (ListedFile, OwnedSemaphorePermit)| {
                     let admitted = admit(&place, is_folder, policy, &listed);
                     let admitted = admitted.map_err(|trouble| Failure::of(&listed.path, trouble))?;
                     Ok::<_, Failure>((listed, lease, admitted))
@@ -208,7 +208,7 @@ impl Receiver {
                     }
                     Admitted::Begin(incoming) => {
                         self.replies.ok(listed.id);
-                        self.coming.insert(listed.id, Coming { incoming: *incoming, listed, lease });
+                        self.arriving.insert(listed.id, IncomingFile { incoming: *incoming, listed, lease });
                     }
                 }
             }
@@ -216,9 +216,9 @@ impl Receiver {
     }
 
     /// The next files that there is room for.
-    fn next(&mut self) -> Vec<(Listed, OwnedSemaphorePermit)> {
+    fn next(&mut self) -> Vec<(ListedFile, OwnedSemaphorePermit)> {
         let mut next = Vec::new();
-        let open = self.coming.len().saturating_add(self.placing.len());
+        let open = self.arriving.len().saturating_add(self.placing.len());
         while open.saturating_add(next.len()) < OPEN_MAX {
             let [own, shared] = &self.room;
             let lease = Arc::clone(own).try_acquire_owned().or_else(|_| Arc::clone(shared).try_acquire_owned());
@@ -234,10 +234,10 @@ impl Receiver {
 
     /// Writes the next bytes of a file. Bytes of a skipped file may still arrive and are ignored.
     pub(super) async fn write(&mut self, id: i32, bytes: Bytes) -> Result<(), Failure> {
-        let Some(mut file) = self.coming.remove(&id) else { return Ok(()) };
+        let Some(mut file) = self.arriving.remove(&id) else { return Ok(()) };
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if file.incoming.written().saturating_add(length) > file.listed.size {
-            return Err(NotProtocol::TooLong.into());
+            return Err(ProtocolError::TooLong.into());
         }
         let (file, outcome) = spawn_blocking(move || {
             let outcome = file.incoming.write_at(file.incoming.written(), &bytes);
@@ -247,7 +247,7 @@ impl Receiver {
         .map_err(|_| Failure::from(FilesError::CutShort))?;
         outcome.map_err(|trouble| Failure::of(&file.listed.path, trouble))?;
         if file.incoming.written() < file.listed.size {
-            self.coming.insert(id, file);
+            self.arriving.insert(id, file);
             return Ok(());
         }
         while self.placing.len() >= PLACING_MAX {
@@ -266,7 +266,7 @@ impl Receiver {
     /// Drops a file that the client does not send. If it waits for admission, admission passes over
     /// it.
     pub(super) fn skip(&mut self, id: i32) {
-        self.coming.remove(&id);
+        self.arriving.remove(&id);
         self.finished(id);
     }
 
@@ -314,7 +314,12 @@ impl Receiver {
 }
 
 /// Starts a file unless it is there already.
-fn admit(place: &Location, is_folder: bool, policy: ConflictPolicy, listed: &Listed) -> Result<Admitted, FilesError> {
+fn admit(
+    place: &Location,
+    is_folder: bool,
+    policy: ConflictPolicy,
+    listed: &ListedFile,
+) -> Result<Admitted, FilesError> {
     let place =
         if is_folder { Location { path: beneath(&place.path, &listed.path)?, ..place.clone() } } else { place.clone() };
     if is_there(&place, listed.size, listed.modified_ms)? {

@@ -72,7 +72,7 @@ impl Desk {
         let uploads = self.uploads.clone();
         let served = tokio::spawn(async move {
             let socket = WebSocketStream::from_raw_socket(theirs, Role::Server, Some(reading(MESSAGE_MAX))).await;
-            uploads.run(socket, Wanted { target, policy, consent }).await;
+            uploads.run(socket, UploadRequest { target, policy, consent }).await;
         });
         Client { socket: WebSocketStream::from_raw_socket(ours, Role::Client, None).await, served }
     }

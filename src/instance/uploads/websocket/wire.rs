@@ -18,7 +18,7 @@ mod op {
 
 /// Why a frame violates the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NotProtocol {
+pub(super) enum ProtocolError {
     /// The frame ends within a message.
     #[error("a message was cut short")]
     Short,
@@ -40,7 +40,7 @@ pub(super) enum NotProtocol {
 
 /// A file that the client has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(super) struct ListedFile {
     /// The file's name in all later messages.
     pub(super) id: i32,
     /// In bytes.
@@ -53,9 +53,9 @@ pub(super) struct Listed {
 
 /// A message from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum ClientMessage {
     /// The client has this file.
-    File(Listed),
+    File(ListedFile),
     /// The next bytes of a file.
     Chunk { id: i32, bytes: Bytes },
     /// The client does not send this file.
@@ -76,57 +76,58 @@ impl Frame {
         Self { rest: bytes, is_listing: false }
     }
 
-    fn read(&mut self) -> Result<Said, NotProtocol> {
+    fn read(&mut self) -> Result<ClientMessage, ProtocolError> {
         if self.is_listing {
-            return self.listed().map(Said::File);
+            return self.listed().map(ClientMessage::File);
         }
-        match self.rest.try_get_u8().map_err(|_| NotProtocol::Short)? {
+        match self.rest.try_get_u8().map_err(|_| ProtocolError::Short)? {
             op::CHUNK => {
                 let id = self.id()?;
-                Ok(Said::Chunk { id, bytes: std::mem::take(&mut self.rest) })
+                Ok(ClientMessage::Chunk { id, bytes: std::mem::take(&mut self.rest) })
             }
-            op::SKIP => Ok(Said::Skip { id: self.id()? }),
+            op::SKIP => Ok(ClientMessage::Skip { id: self.id()? }),
             op::LISTING => {
                 self.is_listing = true;
-                self.listed().map(Said::File)
+                self.listed().map(ClientMessage::File)
             }
-            op::CLOSE => Ok(Said::Close),
-            _ => Err(NotProtocol::Unknown),
+            op::CLOSE => Ok(ClientMessage::Close),
+            _ => Err(ProtocolError::Unknown),
         }
     }
 
-    fn id(&mut self) -> Result<i32, NotProtocol> {
-        self.rest.try_get_i32().map_err(|_| NotProtocol::Short)
+    fn id(&mut self) -> Result<i32, ProtocolError> {
+        self.rest.try_get_i32().map_err(|_| ProtocolError::Short)
     }
 
-    fn listed(&mut self) -> Result<Listed, NotProtocol> {
-        let short = |_| NotProtocol::Short;
+    fn listed(&mut self) -> Result<ListedFile, ProtocolError> {
+        let short = |_| ProtocolError::Short;
         let id = self.id()?;
         let size = self.rest.try_get_i64().map_err(short)?;
         let modified_ms = self.rest.try_get_i64().map_err(short)?;
         let length = self.rest.try_get_u32().map_err(short)?;
-        let length = usize::try_from(length).ok().filter(|length| *length <= PATH_TEXT_MAX).ok_or(NotProtocol::Path)?;
+        let length =
+            usize::try_from(length).ok().filter(|length| *length <= PATH_TEXT_MAX).ok_or(ProtocolError::Path)?;
         if length > self.rest.len() {
-            return Err(NotProtocol::Short);
+            return Err(ProtocolError::Short);
         }
         let path = self.rest.split_to(length);
-        let path = std::str::from_utf8(&path).map_err(|_| NotProtocol::Path)?.to_owned();
-        Ok(Listed { id, size: u64::try_from(size).map_err(|_| NotProtocol::Size)?, modified_ms, path })
+        let path = std::str::from_utf8(&path).map_err(|_| ProtocolError::Path)?.to_owned();
+        Ok(ListedFile { id, size: u64::try_from(size).map_err(|_| ProtocolError::Size)?, modified_ms, path })
     }
 }
 
 impl Iterator for Frame {
-    type Item = Result<Said, NotProtocol>;
+    type Item = Result<ClientMessage, ProtocolError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
         }
-        let said = self.read();
-        if said.is_err() {
+        let message = self.read();
+        if message.is_err() {
             self.rest.clear();
         }
-        Some(said)
+        Some(message)
     }
 }
 
@@ -171,25 +172,25 @@ mod tests {
 
     use super::*;
 
-    fn check(bytes: &[u8], want: &[Result<Said, NotProtocol>]) {
+    fn check(bytes: &[u8], want: &[Result<ClientMessage, ProtocolError>]) {
         let got: Vec<_> = Frame::new(Bytes::copy_from_slice(bytes)).collect();
         assert_eq!(got, want, "{bytes:?}");
     }
 
-    fn file(id: i32, size: u64, modified_ms: i64, path: &str) -> Result<Said, NotProtocol> {
-        Ok(Said::File(Listed { id, size, modified_ms, path: path.to_owned() }))
+    fn file(id: i32, size: u64, modified_ms: i64, path: &str) -> Result<ClientMessage, ProtocolError> {
+        Ok(ClientMessage::File(ListedFile { id, size, modified_ms, path: path.to_owned() }))
     }
 
     #[test]
     fn frames() {
         check(b"", &[]);
-        check(b"\x06", &[Ok(Said::Close)]);
+        check(b"\x06", &[Ok(ClientMessage::Close)]);
         check(
             b"\x03\0\0\0\x01\x03\xff\xff\xff\xff\x06",
-            &[Ok(Said::Skip { id: 1 }), Ok(Said::Skip { id: -1 }), Ok(Said::Close)],
+            &[Ok(ClientMessage::Skip { id: 1 }), Ok(ClientMessage::Skip { id: -1 }), Ok(ClientMessage::Close)],
         );
-        check(b"\x02\0\0\0\x07\x06\x06", &[Ok(Said::Chunk { id: 7, bytes: Bytes::from_static(b"\x06\x06") })]);
-        check(b"\x02\0\0\0\x07", &[Ok(Said::Chunk { id: 7, bytes: Bytes::new() })]);
+        check(b"\x02\0\0\0\x07\x06\x06", &[Ok(ClientMessage::Chunk { id: 7, bytes: Bytes::from_static(b"\x06\x06") })]);
+        check(b"\x02\0\0\0\x07", &[Ok(ClientMessage::Chunk { id: 7, bytes: Bytes::new() })]);
         let listing = b"\x04\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\x01\x8b\xcf\xe5\x68\0\0\0\0\x03a/b\
             \0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x02\xc3\xa6";
         check(listing, &[file(1, 5, 1_700_000_000_000, "a/b"), file(2, 0, 1, "æ")]);
@@ -198,13 +199,13 @@ mod tests {
             let is_whole = cut == 28; // only the first file
             assert_eq!(last.is_ok(), is_whole, "{cut}: {last:?}");
         }
-        check(b"\x06\x00", &[Ok(Said::Close), Err(NotProtocol::Unknown)]);
-        check(b"\x01\x06", &[Err(NotProtocol::Unknown)]);
-        check(b"\x05\0\0\0\x01", &[Err(NotProtocol::Unknown)]);
-        check(b"\x03\0\0\0", &[Err(NotProtocol::Short)]);
-        check(b"\x04\0\0\0\x01\xff\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\x01a", &[Err(NotProtocol::Size)]);
-        check(b"\x04\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\xff\xff\xff\xffa", &[Err(NotProtocol::Path)]);
-        check(b"\x04\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\x01\xff", &[Err(NotProtocol::Path)]);
+        check(b"\x06\x00", &[Ok(ClientMessage::Close), Err(ProtocolError::Unknown)]);
+        check(b"\x01\x06", &[Err(ProtocolError::Unknown)]);
+        check(b"\x05\0\0\0\x01", &[Err(ProtocolError::Unknown)]);
+        check(b"\x03\0\0\0", &[Err(ProtocolError::Short)]);
+        check(b"\x04\0\0\0\x01\xff\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\x01a", &[Err(ProtocolError::Size)]);
+        check(b"\x04\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\xff\xff\xff\xffa", &[Err(ProtocolError::Path)]);
+        check(b"\x04\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\x01\xff", &[Err(ProtocolError::Path)]);
     }
 
     #[test]
