@@ -1,6 +1,5 @@
 //! The names of the calls: the table has a row for each, and every comparison uses them, so that a
-//! misspelt name does not compile. The rows that differ only in their resource
-//! have no constant.
+//! misspelt name does not compile. Rows that differ only in their resource have no constant.
 #![allow(missing_docs, reason = "the constant says what the name is")]
 
 pub const FILES_BROWSE: &str = "files.browse";
