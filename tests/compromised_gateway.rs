@@ -8,20 +8,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use crate::support::socket::SEND;
 use crate::support::test_site::{PROVIDER, Person, TestSite, said};
 use countersign_portal::core::{Flavour, username_header};
 use countersign_portal::malicious::intents;
 use countersign_portal::{Algorithm, BrowserKey, Deed, Intent, now};
-
-/// Sends a file's bytes to a Unix socket and prints the answer.
-const SEND: &str = r#"python3 -c '
-import socket, sys
-line = socket.socket(socket.AF_UNIX)
-line.settimeout(10)
-line.connect(sys.argv[1])
-line.sendall(open(sys.argv[2], "rb").read())
-print(line.recv(65536).decode())
-'"#;
 
 /// The socket of alice's instance.
 fn socket(centre: &TestSite) -> PathBuf {

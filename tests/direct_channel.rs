@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::support::socket::SEND;
 use crate::support::test_site::{Accounts, PROVIDER, Part, Person, TestSite, said};
 use countersign_portal::core::username_header;
 use countersign_portal::signer::tree;
@@ -146,16 +147,6 @@ async fn p2_core_gets_nothing_out_of_this_lane() {
     assert!(centre.browse(&bob, "/home").await.is_ok());
     assert!(page.renew(&alice.key, &mut new).await.unwrap().is_ok());
 }
-
-/// Sends a file's bytes to a Unix socket and prints the answer.
-const SEND: &str = r#"python3 -c '
-import socket, sys
-line = socket.socket(socket.AF_UNIX)
-line.settimeout(10)
-line.connect(sys.argv[1])
-line.sendall(open(sys.argv[2], "rb").read())
-print(line.recv(65536).decode())
-'"#;
 
 #[tokio::test]
 #[ignore = "needs an installation with accounts of its own: run by ./test"]
