@@ -7,10 +7,10 @@
 //! not revoke (P6, P8).
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
+mod exchange;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http1;
-mod ingress;
 mod limits;
 mod listener;
 mod pages;
@@ -19,6 +19,7 @@ mod response;
 mod sandbox;
 mod server_link;
 mod shutdown;
+mod state;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -45,9 +46,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::http1::body::BodyRoom;
-use self::ingress::Ingress;
-use self::limits::connections::Places;
-use self::listener::Door;
+use self::limits::connections::ConnectionTable;
+use self::listener::Acceptor;
 use self::pages::Pages;
 use self::pages::call_table::CallTableDocument;
 use self::pipeline::deposits::Deposits;
@@ -57,6 +57,7 @@ use self::sandbox::{Permitted, SandboxFailure};
 use self::server_link::channel::{ControlLine, LineEnd, Renewable};
 use self::server_link::key_cache::KeyCache;
 use self::server_link::uses::Uses;
+use self::state::Gateway;
 use self::tls::CurrentKey;
 use self::upstream::Upstreams;
 use countersign_audit::{DecisionLog, Pseudonyms};
@@ -175,22 +176,22 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
         let line = ControlLine::new(UnixStream::from_std(control)?);
         let key_cache = Arc::new(KeyCache::new(line.say()));
         let Opened { journal, audit, ids, key } = opened;
-        let ingress = Arc::new(ingress(&config, Arc::clone(&key_cache), journal, audit, ids)?);
+        let gateway = Arc::new(gateway(&config, Arc::clone(&key_cache), journal, audit, ids)?);
         let tls = key.clone().map(tls::acceptor).transpose()?;
         let renewable =
-            Renewable { maintenance: Arc::clone(&ingress.maintenance), tls: config.gateway.tls.clone().zip(key) };
+            Renewable { maintenance: Arc::clone(&gateway.maintenance), tls: config.gateway.tls.clone().zip(key) };
         // An operator who signals the process group means the server, which sends the gateway what
         // changed.
         let _ignored_from_here_on = signal(SignalKind::hangup())?;
-        tokio::spawn(sweep(Arc::clone(&ingress.upstreams)));
-        tokio::spawn(settle(Arc::clone(&ingress)));
+        tokio::spawn(sweep(Arc::clone(&gateway.upstreams)));
+        tokio::spawn(settle(Arc::clone(&gateway)));
         #[cfg(debug_assertions)]
         if let Some(plan) = misbehaviour {
             plan.begin();
         }
         let line = Line { line, key_cache, renewable };
-        let served = serve(line, Arc::clone(&ingress), listeners, tls, config.gateway.connections_max).await;
-        ingress.audit.settle_all();
+        let served = serve(line, Arc::clone(&gateway), listeners, tls, config.gateway.connections_max).await;
+        gateway.audit.settle_all();
         served
     })
 }
@@ -246,19 +247,19 @@ struct Line {
 
 async fn serve(
     Line { line, key_cache, renewable }: Line,
-    ingress: Arc<Ingress>,
+    gateway: Arc<Gateway>,
     listeners: Vec<std::net::TcpListener>,
     tls: Option<TlsAcceptor>,
     connections_max: usize,
 ) -> Result<(), GatewayFailure> {
     let (stopping, stop) = watch::channel(false);
-    let places = Places::new(connections_max);
-    let door = Door { ingress, places: Arc::clone(&places), tls, stop };
+    let connections = ConnectionTable::new(connections_max);
+    let acceptor = Acceptor { gateway, connections: Arc::clone(&connections), tls, stop };
     for listener in listeners {
-        tokio::spawn(listener::accept(TcpListener::from_std(listener)?, door.clone()));
+        tokio::spawn(listener::accept(TcpListener::from_std(listener)?, acceptor.clone()));
     }
     let _ = line.say().send(FromGateway::Ready).await; // a closed channel ends below
-    let (telling, say) = (Arc::clone(&door.ingress), line.say());
+    let (telling, say) = (Arc::clone(&acceptor.gateway), line.say());
     tokio::spawn(async move { telling.uses.tell(say).await });
     let mut line = pin!(line.run(key_cache, renewable));
     let end = tokio::select! {
@@ -266,7 +267,7 @@ async fn serve(
         terminated = terminated() => terminated.map(|()| None)?,
     };
     stopping.send_replace(true);
-    let mut finishing = pin!(finish(&places));
+    let mut finishing = pin!(finish(&connections));
     let end = match end {
         Some(end) => end,
         // Terminated by the service manager while the server may still run: notices of revocations
@@ -286,9 +287,9 @@ async fn serve(
     }
 }
 
-async fn finish(places: &Places) {
+async fn finish(connections: &ConnectionTable) {
     tracing::info!("stopping");
-    if tokio::time::timeout(STOP_WITHIN, places.all_left()).await.is_err() {
+    if tokio::time::timeout(STOP_WITHIN, connections.all_left()).await.is_err() {
         tracing::warn!("aborted requests in flight");
     }
 }
@@ -315,15 +316,15 @@ fn runtime(config: &Config) -> io::Result<Runtime> {
     }
 }
 
-fn ingress(
+fn gateway(
     config: &Config,
     key_cache: Arc<KeyCache>,
     journal: Journal,
     audit: DecisionLog,
     ids: RequestIds,
-) -> Result<Ingress, GatewayFailure> {
+) -> Result<Gateway, GatewayFailure> {
     let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()), key: None };
-    Ok(Ingress {
+    Ok(Gateway {
         provider: config.provider.id.clone(),
         calls: Arc::clone(&config.calls),
         core: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
@@ -339,15 +340,15 @@ fn ingress(
         audit,
         body_max: config.gateway.body_max,
         bodies: BodyRoom::new(),
-        crowd: limits::public_calls(),
+        public_calls: limits::public_calls(),
         refusals: limits::refusals(),
-        fair: limits::of_each_user(),
+        in_flight: limits::of_each_user(),
         public_at_server: limits::public_at_server(),
         direct_at_server: limits::direct_at_server(),
         sockets: limits::of_each_user(),
-        waiting: limits::of_each_user(),
+        waiting_sockets: limits::of_each_user(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
-        catalogue: CallTableDocument::new(&config.calls, &config.intent.step_up)?,
+        call_table: CallTableDocument::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider, &config.core.origin)?,
         ids,
         uses: Uses::default(),
@@ -382,10 +383,10 @@ async fn sweep(upstreams: Arc<Upstreams>) {
     }
 }
 
-async fn settle(ingress: Arc<Ingress>) {
+async fn settle(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(SETTLE_EVERY).await;
-        ingress.audit.settle(std::time::Instant::now());
+        gateway.audit.settle(std::time::Instant::now());
     }
 }
 

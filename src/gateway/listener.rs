@@ -22,15 +22,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::exchange::Exchange;
 use crate::http1::message_filter::MessageFilter;
 use crate::http1::paced_stream::PacedStream;
 use crate::http1::request_syntax::{HEAD_MAX, HEADERS_MAX};
 use crate::http1::timeouts::{TimeoutStream, Turns};
 use crate::http1::upgrade::{self, PendingUpgrade};
-use crate::ingress::{Client, Ingress};
-use crate::limits::connections::{Place, Places};
+use crate::limits::connections::{ClientConnection, ConnectionTable};
 use crate::response::Transport;
 use crate::shutdown::shutdown_requested;
+use crate::state::Gateway;
 use crate::tls::H2;
 use countersign_os::lingering_stream::LingeringStream;
 
@@ -67,9 +68,9 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-pub(crate) struct Door {
-    pub(crate) ingress: Arc<Ingress>,
-    pub(crate) places: Arc<Places>,
+pub(crate) struct Acceptor {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) connections: Arc<ConnectionTable>,
     /// `None` without TLS, on the loop-back interface only.
     pub(crate) tls: Option<TlsAcceptor>,
     /// Turns true when no further request is taken.
@@ -77,13 +78,13 @@ pub(crate) struct Door {
 }
 
 /// Accepts connections until `stop` turns true.
-pub(crate) async fn accept(listener: TcpListener, mut door: Door) {
-    let mut stop = door.stop.clone();
+pub(crate) async fn accept(listener: TcpListener, mut acceptor: Acceptor) {
+    let mut stop = acceptor.stop.clone();
     let accepting = async {
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => {
-                    door.open(stream, from);
+                    acceptor.open(stream, from);
                     // Open connections have their turn before the next is accepted, however many
                     // wait.
                     tokio::task::yield_now().await;
@@ -101,20 +102,20 @@ pub(crate) async fn accept(listener: TcpListener, mut door: Door) {
     }
 }
 
-impl Door {
+impl Acceptor {
     fn open(&mut self, stream: TcpStream, from: SocketAddr) {
         // Beyond its limits a connection is closed unread: a response would take the resource that
         // is short.
-        let Some(place) = self.places.take(from.ip()) else {
+        let Some(client) = self.connections.take(from.ip()) else {
             tracing::debug!(%from, "refused connection: every place is Core's");
             return;
         };
-        let door = self.clone();
+        let acceptor = self.clone();
         tokio::spawn(async move {
-            let serving = door.serve(stream, from, Arc::clone(&place));
+            let serving = acceptor.serve(stream, Arc::clone(&client));
             let outcome = tokio::select! {
                 outcome = serving => outcome,
-                () = place.is_needed() => {
+                () = client.is_needed() => {
                     tracing::debug!(%from, "ended connection: its place is needed");
                     return;
                 }
@@ -125,58 +126,66 @@ impl Door {
         });
     }
 
-    async fn serve(self, stream: TcpStream, from: SocketAddr, place: Arc<Place>) -> io::Result<()> {
+    async fn serve(self, stream: TcpStream, client: Arc<ClientConnection>) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let (address, stream) = (from.ip(), LingeringStream::new(stream));
+        let stream = LingeringStream::new(stream);
         match self.tls.clone() {
-            None => self.serve_http1(stream, Client { address, transport: Transport::LoopBack }, place).await,
+            None => self.serve_http1(stream, Transport::LoopBack, client).await,
             Some(tls) => {
-                place.may_shake_hands().await;
+                client.may_shake_hands().await;
                 let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await;
                 let stream = handshake.map_err(|_elapsed| io::ErrorKind::TimedOut)??;
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-                let client = Client { address, transport: Transport::Tls };
                 if !is_h2 {
-                    return self.serve_http1(stream, client, place).await;
+                    return self.serve_http1(stream, Transport::Tls, client).await;
                 }
-                self.serve_http2(stream, client, place).await
+                self.serve_http2(stream, Transport::Tls, client).await
             }
         }
     }
 
     /// `place` is freed when the connection ends, or the socket that it becomes.
-    pub(crate) async fn serve_http1<S>(self, stream: S, client: Client, place: Arc<Place>) -> io::Result<()>
+    pub(crate) async fn serve_http1<S>(
+        self,
+        stream: S,
+        transport: Transport,
+        client: Arc<ClientConnection>,
+    ) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let whole = Arc::clone(&place);
+        let whole = Arc::clone(&client);
         let stream = TimeoutStream::new(stream, Turns::OneByOne);
         let deadlines = stream.deadlines();
         let stream = MessageFilter::new(stream);
-        let (ingress, refused, passage) = (Arc::clone(&self.ingress), stream.refused(), stream.passage());
+        let (gateway, refused, passage) = (Arc::clone(&self.gateway), stream.refused(), stream.passage());
         // Outside the message filter, which passes one message at a time.
-        let stream = PacedStream::new(stream, Arc::clone(&place), Turns::OneByOne);
+        let stream = PacedStream::new(stream, Arc::clone(&client), Turns::OneByOne);
         let stop = self.stop.clone();
         let served = AtomicU64::new(0);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (ingress, answering) = (Arc::clone(&ingress), deadlines.answering());
+            let (gateway, answering) = (Arc::clone(&gateway), deadlines.answering());
             let rejection = refused.stands_for(request.method());
             let is_long = request.body().size_hint().upper().is_none_or(|length| length > BODY_AHEAD_MAX);
-            let place = Arc::clone(&place);
+            let client = Arc::clone(&client);
             let number = served.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-            let spot = upgrade::is_asked(request.headers()).then(|| PendingUpgrade {
+            let pending = upgrade::is_asked(request.headers()).then(|| PendingUpgrade {
                 passage: passage.clone(),
                 number,
                 stop: stop.clone(),
-                place: Arc::clone(&place),
+                client: Arc::clone(&client),
             });
             async move {
-                let mut answer = match (rejection, spot) {
-                    (Some(rejection), _) => ingress.answer_for(rejection, client, &place).await,
-                    (None, None) => ingress.answer(client, &place, request).await,
+                let mut answer = match (rejection, pending) {
+                    (Some(rejection), _) => {
+                        Exchange::new(&gateway, &client).answer_rejected(rejection, transport).await
+                    }
+                    (None, None) => Exchange::new(&gateway, &client).answer(request, transport).await,
                     // Takes `answering` along: a socket has its own timeouts.
-                    (None, Some(spot)) => {
-                        return Ok(Arc::clone(&ingress).upgrade(client, request, spot, answering).await);
+                    (None, Some(pending)) => {
+                        return Ok(Exchange::new(&gateway, &client)
+                            .upgrade(request, pending, answering, transport)
+                            .await);
                     }
                 };
                 drop(answering);
@@ -194,22 +203,22 @@ impl Door {
         self.until_its_end(connection, &whole, http1::UpgradeableConnection::graceful_shutdown).await
     }
 
-    async fn serve_http2<S>(self, stream: S, client: Client, place: Arc<Place>) -> io::Result<()>
+    async fn serve_http2<S>(self, stream: S, transport: Transport, client: Arc<ClientConnection>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let whole = Arc::clone(&place);
+        let whole = Arc::clone(&client);
         let stream = TimeoutStream::new(stream, Turns::Interleaved);
         let deadlines = stream.deadlines();
-        let stream = PacedStream::new(stream, Arc::clone(&place), Turns::Interleaved);
-        let ingress = Arc::clone(&self.ingress);
+        let stream = PacedStream::new(stream, Arc::clone(&client), Turns::Interleaved);
+        let gateway = Arc::clone(&self.gateway);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (ingress, answering, place) = (Arc::clone(&ingress), deadlines.answering(), Arc::clone(&place));
-            if place.is_strangers() {
-                place.has_sent(); // one piece may have held many
+            let (gateway, answering, client) = (Arc::clone(&gateway), deadlines.answering(), Arc::clone(&client));
+            if client.is_strangers() {
+                client.has_sent(); // one piece may have held many
             }
             async move {
-                let answer = ingress.answer(client, &place, request).await;
+                let answer = Exchange::new(&gateway, &client).answer(request, transport).await;
                 drop(answering);
                 Ok::<_, Infallible>(answer)
             }
@@ -235,7 +244,7 @@ impl Door {
     async fn until_its_end<C>(
         mut self,
         connection: C,
-        place: &Arc<Place>,
+        client: &Arc<ClientConnection>,
         finish: impl FnOnce(Pin<&mut C>),
     ) -> io::Result<()>
     where
@@ -245,18 +254,18 @@ impl Door {
         let outcome = tokio::select! {
             biased;
             outcome = connection.as_mut() => outcome,
-            () = async { tokio::select! { () = shutdown_requested(&mut self.stop) => {}, () = place.is_finished() => {} } } => {
+            () = async { tokio::select! { () = shutdown_requested(&mut self.stop) => {}, () = client.is_finished() => {} } } => {
                 finish(connection.as_mut());
                 connection.await
             }
         };
-        outcome.map_err(|error| self.broke(error, place))
+        outcome.map_err(|error| self.broke(error, client))
     }
 
     /// Records a parse error of hyper behind the message filter, which hyper has answered.
-    fn broke(&self, error: hyper::Error, place: &Arc<Place>) -> io::Error {
+    fn broke(&self, error: hyper::Error, client: &Arc<ClientConnection>) -> io::Error {
         if error.is_parse() {
-            self.ingress.record_no_request(&format!("head: {error}"), place);
+            Exchange::new(&self.gateway, client).record_no_request(&format!("head: {error}"));
         }
         io::Error::other(error)
     }

@@ -45,10 +45,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc, watch};
 
 use crate::http1::body::BodyRoom;
-use crate::ingress::Ingress;
 use crate::limits;
-use crate::limits::connections::Places;
-use crate::listener::{self, Door};
+use crate::limits::connections::ConnectionTable;
+use crate::listener::{self, Acceptor};
 use crate::pages::Pages;
 use crate::pages::call_table::CallTableDocument;
 use crate::pipeline::deposits::Deposits;
@@ -56,6 +55,7 @@ use crate::response::cors::Cors;
 use crate::response::request_id::RequestIds;
 use crate::server_link::key_cache::KeyCache;
 use crate::server_link::uses::Uses;
+use crate::state::Gateway;
 use crate::tests::fixtures::{ORIGIN, Signer, terms};
 use crate::upstream::Upstreams;
 use countersign_audit::DecisionLog;
@@ -81,12 +81,12 @@ static CORE_KEYS: std::sync::LazyLock<Arc<CoreKeys>> =
     std::sync::LazyLock::new(|| Arc::new(CoreKeys::generate("hpc").unwrap()));
 
 /// A gateway, its neighbours, and everything that they saw.
-struct Trial {
+struct TestGateway {
     directory: tempfile::TempDir,
     core: Core,
     alice: Arc<Mutex<Signer>>,
-    ingress: Arc<Ingress>,
-    door: Door,
+    gateway: Arc<Gateway>,
+    acceptor: Acceptor,
     /// Every byte that went upstream.
     seen: Arc<Mutex<Vec<u8>>>,
     /// The response of a hostile upstream; an honest one sends [`UPSTREAM_ANSWER`].
@@ -102,26 +102,26 @@ struct Trial {
     stop: watch::Sender<bool>,
 }
 
-impl Trial {
+impl TestGateway {
     async fn new() -> Self {
         Self::changed(|_| {}).await
     }
 
     async fn with_room(bodies: BodyRoom) -> Self {
-        Self::changed(|ingress| ingress.bodies = bodies).await
+        Self::changed(|gateway| gateway.bodies = bodies).await
     }
 
     /// With calls that need a passkey, and a wait for deposits.
     async fn with_step_up(step_up: &[&str], deposit_wait: Duration) -> Self {
         let step_up = step_up.iter().map(|call| CallName::parse(call).unwrap()).collect();
-        Self::changed(|ingress| {
-            ingress.policy.step_up.calls = step_up;
-            ingress.deposit_wait = deposit_wait;
+        Self::changed(|gateway| {
+            gateway.policy.step_up.calls = step_up;
+            gateway.deposit_wait = deposit_wait;
         })
         .await
     }
 
-    async fn changed(change: impl FnOnce(&mut Ingress)) -> Self {
+    async fn changed(change: impl FnOnce(&mut Gateway)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sockets: Arc<sockets::Played> = Arc::default();
@@ -143,16 +143,34 @@ impl Trial {
             passkeys: Arc::clone(&passkeys),
         };
         tokio::spawn(answer(asked, Arc::clone(&known), neighbours, socket));
-        let mut ingress = ingress(&directory, known);
-        change(&mut ingress);
-        let ingress = Arc::new(ingress);
+        let mut gateway = gateway(&directory, known);
+        change(&mut gateway);
+        let gateway = Arc::new(gateway);
         let (stop, stopping) = watch::channel(false);
-        let door = Door { ingress: Arc::clone(&ingress), places: Places::new(PLACES), tls: None, stop: stopping };
+        let acceptor = Acceptor {
+            gateway: Arc::clone(&gateway),
+            connections: ConnectionTable::new(PLACES),
+            tls: None,
+            stop: stopping,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(listener::accept(listener, door.clone()));
+        tokio::spawn(listener::accept(listener, acceptor.clone()));
         let core = core_at(Endpoint::plain(address));
-        Self { directory, core, alice, ingress, door, seen, hostile, instance_is_up, launches, passkeys, sockets, stop }
+        Self {
+            directory,
+            core,
+            alice,
+            gateway,
+            acceptor,
+            seen,
+            hostile,
+            instance_is_up,
+            launches,
+            passkeys,
+            sockets,
+            stop,
+        }
     }
 
     /// A Core of today, which drops the intent.
@@ -197,7 +215,7 @@ impl Trial {
 
     /// The last decision's verdict and reason, counted ones included.
     fn last_decision(&self) -> (String, String) {
-        self.ingress.audit.settle_all();
+        self.gateway.audit.settle_all();
         let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
         let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
         (line["decision"].as_str().unwrap().to_owned(), line["reason"].as_str().unwrap_or_default().to_owned())
@@ -205,7 +223,7 @@ impl Trial {
 
     /// The last decisions, including those counted meanwhile, which are written after them.
     fn last_decisions(&self) -> Vec<(String, String)> {
-        self.ingress.audit.settle_all();
+        self.gateway.audit.settle_all();
         let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
         let decision = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -221,7 +239,7 @@ impl Trial {
 
     /// The number of records, after writing the counted ones.
     fn decisions(&self) -> usize {
-        self.ingress.audit.settle_all();
+        self.gateway.audit.settle_all();
         self.written()
     }
 
@@ -237,7 +255,7 @@ impl Trial {
             alice.record.state = KeyState::Revoked;
             Ended::Key { username: alice.record.owner.clone(), kid: alice.record.kid }
         };
-        self.ingress.key_cache.forget(&ended);
+        self.gateway.key_cache.forget(&ended);
     }
 }
 
@@ -245,7 +263,7 @@ fn core_at(endpoint: Endpoint) -> Core {
     Core::new(Arc::clone(&CORE_KEYS), endpoint).with_origin(CORE_ORIGIN).with_retry_pause(Duration::from_millis(10))
 }
 
-fn ingress(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Ingress {
+fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
     let provider = ProviderId::parse("hpc").unwrap();
     let calls = Arc::new(CallTable::new(&provider, &[direct::row_to_the_server()]).unwrap());
     Journal::create(directory.path()).unwrap();
@@ -253,7 +271,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Ingress {
     let journal = Journal::open(directory.path(), terms().window, 10_000, clock.now().unwrap()).unwrap();
     let service =
         InstanceAddress { uid: None, socket: SocketAddress::Unix(directory.path().join("service.sock")), key: None };
-    Ingress {
+    Gateway {
         core: Mutex::new(CoreTokens::new(CoreKey::parse(&CORE_KEYS.public_base64().unwrap()).unwrap())),
         policy: Policy { terms: terms(), step_up: Default::default() },
         proof: ProofNeed::Required,
@@ -267,15 +285,15 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Ingress {
         audit: DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap()),
         body_max: 64 * 1024,
         bodies: BodyRoom::new(),
-        crowd: limits::public_calls(),
+        public_calls: limits::public_calls(),
         refusals: limits::refusals(),
-        fair: limits::of_each_user(),
+        in_flight: limits::of_each_user(),
         public_at_server: limits::public_at_server(),
         direct_at_server: limits::direct_at_server(),
         sockets: limits::of_each_user(),
-        waiting: limits::of_each_user(),
+        waiting_sockets: limits::of_each_user(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
-        catalogue: CallTableDocument::new(&calls, &Default::default()).unwrap(),
+        call_table: CallTableDocument::new(&calls, &Default::default()).unwrap(),
         pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
         ids: RequestIds::new().unwrap(),
         uses: Uses::default(),

@@ -17,10 +17,10 @@ mod session;
 mod shell;
 mod tunnel;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use countersign_keys::call::{Method, Route, SessionEndpoint};
-use countersign_keys::request::{BearerToken, PresentedSocket, RequestRejection};
+use countersign_keys::request::{PresentedSocket, RequestRejection};
 use countersign_keys::secret::Secret;
 use countersign_keys::session::{Piece, PresentedSession, ProofNeed};
 use countersign_keys::verify::Rejection;
@@ -30,23 +30,21 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
 use self::refused::Refused;
 use self::rpc::Rpc;
 use self::shell::{Shell, Stage};
 use self::tunnel::Tunnel;
+use crate::exchange::Exchange;
 use crate::http1::head::{self, HeadRejection, Purpose};
 use crate::http1::message_filter::Early;
 use crate::http1::timeouts::Answering;
 use crate::http1::upgrade::{self, Key, PendingUpgrade};
-use crate::ingress::{AuditContext, Client, Ingress};
-use crate::limits::connections::{Place, Shown};
+use crate::limits::connections::{ClientConnection, Principal};
 use crate::pipeline::fetch_metadata;
 use crate::pipeline::session::Asked;
 use crate::response::refusal::Refusal;
-use crate::response::request_id::RequestId;
-use crate::response::{self, Answer};
+use crate::response::{self, Answer, Transport};
 
 /// The only query member of an RPC socket: the user, if no header names them.
 const USERNAME_HINT: &str = "usernameHint";
@@ -66,89 +64,42 @@ enum Outcome {
     Answered(Answer),
 }
 
-impl Ingress {
+impl Exchange<'_> {
     /// Answers an upgrade. If it is admitted, starts the socket's task.
     pub(crate) async fn upgrade(
-        self: &Arc<Self>,
-        client: Client,
+        mut self,
         mut request: Request<Incoming>,
-        spot: PendingUpgrade,
+        pending: PendingUpgrade,
         answering: Answering,
+        transport: Transport,
     ) -> Answer {
-        let id = self.ids.next();
         let upgrading = hyper::upgrade::on(&mut request);
         let (mut head, _body) = request.into_parts();
         head::drop_unread(&mut head.headers);
-        let mut known = AuditContext::on(&spot.place);
-        let mut answer = match self.admit_socket(&head, client, &spot, &id, &mut known).await {
+        let mut answer = match self.admit_socket(&head, &pending).await {
             Ok((_, Outcome::Answered(answer))) => answer,
             Ok((key, Outcome::Admitted(socket))) => {
                 tokio::spawn(async move {
                     if let Ok(upgraded) = upgrading.await {
-                        socket.run(upgraded, spot).await;
+                        socket.run(upgraded, pending).await;
                     }
                     drop(answering); // until here the connection's idle timer was paused
                 });
                 response::switching(&key)
             }
-            Err(refusal) => self.refuse(refusal, head.version, &id, &known).await.0,
+            Err(refusal) => self.refuse(refusal, head.version).await.0,
         };
-        response::finish(&mut answer, &id, client.transport);
+        response::finish(&mut answer, &self.id, transport);
         answer
     }
 
-    /// Verifies the upgrade of a session's socket. If the instance does not switch, passes its
-    /// response on.
-    async fn admit_session_socket(
-        self: &Arc<Self>,
-        endpoint: SessionEndpoint,
-        head: &Parts,
-        key: &Key,
-        client: Client,
-        id: &RequestId,
-        known: &mut AuditContext,
-    ) -> Result<Outcome, Refusal> {
-        let asked = Asked::of(endpoint, head)?;
-        let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, Piece::default())?;
-        let awaits_proof =
-            endpoint == SessionEndpoint::ShellSocket && asked.proof.is_none() && self.proof == ProofNeed::Required;
-        if awaits_proof {
-            let username = presented.claimed_username().clone();
-            self.judge_token(presented, client, known).await?;
-            let stage = Stage::AwaitsProof(Secret::new(asked.token.to_owned()));
-            return Ok(Outcome::Admitted(Admitted::Shell(Shell {
-                ingress: Arc::clone(self),
-                client,
-                username,
-                stage,
-            })));
-        }
-        let opened = match self.open_session_socket(presented, key, client, id, known).await? {
-            Ok(opened) => opened,
-            Err(answer) => return Ok(Outcome::Answered(answer)),
-        };
-        let ingress = Arc::clone(self);
-        Ok(Outcome::Admitted(if endpoint == SessionEndpoint::ShellSocket {
-            let username = opened.username.clone();
-            Admitted::Shell(Shell { ingress, client, username, stage: Stage::Open(opened) })
-        } else {
-            Admitted::Tunnel(Tunnel { ingress, opened })
-        }))
-    }
-
-    async fn admit_socket(
-        self: &Arc<Self>,
-        head: &Parts,
-        client: Client,
-        spot: &PendingUpgrade,
-        id: &RequestId,
-        known: &mut AuditContext,
-    ) -> Result<(upgrade::Key, Outcome), Refusal> {
+    async fn admit_socket(&mut self, head: &Parts, pending: &PendingUpgrade) -> Result<(Key, Outcome), Refusal> {
         head::check(head, Purpose::Upgrade)?;
-        let route = Method::parse(head.method.as_str()).and_then(|method| self.calls.route(method, head.uri.path()));
+        let gateway = self.gateway;
+        let route = Method::parse(head.method.as_str()).and_then(|method| gateway.calls.route(method, head.uri.path()));
         if let Some(route @ Route::Socket) = route {
             let key = upgrade::read(head)?;
-            return Ok((key, Outcome::Admitted(self.admit_rpc(route, head, client, spot, id, known)?)));
+            return Ok((key, Outcome::Admitted(self.admit_rpc(route, head, pending)?)));
         }
         fetch_metadata::refuse_service_worker(&head.headers)?;
         if let Some(route) = route {
@@ -157,9 +108,9 @@ impl Ingress {
         let socket = match route {
             Some(Route::Session(endpoint @ (SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket))) => {
                 let key = upgrade::read(head)?;
-                self.cors.admitted(&head.headers)?;
-                spot.passage.check_last(spot.number)?; // before anything is consumed
-                let outcome = self.admit_session_socket(*endpoint, head, &key, client, id, known).await?;
+                gateway.cors.admitted(&head.headers)?;
+                pending.check_last()?; // before anything is consumed
+                let outcome = self.admit_session_socket(*endpoint, head, &key).await?;
                 (key, outcome)
             }
             Some(Route::Public(_) | Route::Private(_) | Route::Direct(_)) => {
@@ -167,8 +118,38 @@ impl Ingress {
             }
             None | Some(Route::Session(_) | Route::Socket) => return Err(Rejection::NoSuchCall.into()),
         };
-        spot.passage.check_last(spot.number)?;
+        pending.check_last()?;
         Ok(socket)
+    }
+
+    /// Verifies the upgrade of a session's socket. If the instance does not switch, passes its
+    /// response on.
+    async fn admit_session_socket(
+        &mut self,
+        endpoint: SessionEndpoint,
+        head: &Parts,
+        key: &Key,
+    ) -> Result<Outcome, Refusal> {
+        let asked = Asked::of(endpoint, head)?;
+        let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, Piece::default())?;
+        let is_shell = endpoint == SessionEndpoint::ShellSocket;
+        let gateway = Arc::clone(self.gateway);
+        if is_shell && asked.proof.is_none() && gateway.proof == ProofNeed::Required {
+            let username = presented.claimed_username().clone();
+            self.judge_token(presented).await?;
+            let stage = Stage::AwaitsProof(Secret::new(asked.token.to_owned()));
+            return Ok(Outcome::Admitted(Admitted::Shell(Shell { gateway, username, stage })));
+        }
+        let opened = match self.open_session_socket(presented, key).await? {
+            Ok(opened) => opened,
+            Err(answer) => return Ok(Outcome::Answered(answer)),
+        };
+        Ok(Outcome::Admitted(if is_shell {
+            let username = opened.username.clone();
+            Admitted::Shell(Shell { gateway, username, stage: Stage::Open(opened) })
+        } else {
+            Admitted::Tunnel(Tunnel { gateway, opened })
+        }))
     }
 
     /// Admits a socket for Core's calls: by Core's token, or provisionally until its first message,
@@ -178,19 +159,11 @@ impl Ingress {
     /// refusal of a handshake with a token of Core's is sent on the socket, which is then closed
     /// (V76). If a wrong clock makes that undecidable, the handshake is treated alike, within a
     /// rate.
-    fn admit_rpc(
-        self: &Arc<Self>,
-        route: &Route,
-        head: &Parts,
-        client: Client,
-        spot: &PendingUpgrade,
-        id: &RequestId,
-        known: &mut AuditContext,
-    ) -> Result<Admitted, Refusal> {
+    fn admit_rpc(&mut self, route: &Route, head: &Parts, pending: &PendingUpgrade) -> Result<Admitted, Refusal> {
         let token = PresentedSocket::token(headers(head))?;
-        let doubt = match token.map(|token| self.check_token(token)) {
+        let doubt = match token.map(|token| self.gateway.check_token(token)) {
             Some(Ok(())) => {
-                known.show(Shown::Core);
+                self.authenticated_as(Principal::Core);
                 None
             }
             Some(Err(refusal)) if is_of_time(&refusal) => Some(refusal),
@@ -198,18 +171,18 @@ impl Ingress {
             None => None,
         };
         let is_cores = token.is_some() && doubt.is_none();
-        if !is_cores && !self.crowd.admits(client.network(), Instant::now()) {
-            return Err(Refusal::TooMany);
+        if !is_cores {
+            self.check_public_rate()?;
         }
         let judged = match doubt {
             Some(refusal) => Err(refusal),
-            None => self.judge_rpc(route, head, spot, is_cores, known),
+            None => self.judge_rpc(route, head, pending, is_cores),
         };
         match judged {
             Ok(rpc) => Ok(Admitted::Rpc(rpc)),
             Err(refusal) if token.is_some() => {
                 let (said, status, _) = response::refused_stream(&refusal, "");
-                self.record_refusal(&refusal, Some(status), id, known);
+                self.record_refusal(&refusal, Some(status));
                 Ok(Admitted::Refused(Refused { said }))
             }
             Err(refusal) => Err(refusal),
@@ -217,35 +190,29 @@ impl Ingress {
     }
 
     fn judge_rpc(
-        self: &Arc<Self>,
+        &mut self,
         route: &Route,
         head: &Parts,
-        spot: &PendingUpgrade,
+        pending: &PendingUpgrade,
         is_cores: bool,
-        known: &mut AuditContext,
     ) -> Result<Rpc, Refusal> {
         fetch_metadata::refuse_service_worker(&head.headers)?;
         fetch_metadata::check(route, &head.headers)?;
-        self.cors.admitted(&head.headers)?;
+        let gateway = self.gateway;
+        gateway.cors.admitted(&head.headers)?;
         let hint = hint(head.uri.query())?;
         let presented = PresentedSocket::parse(headers(head), hint.as_deref())?;
-        known.username.clone_from(&presented.username);
+        self.username.clone_from(&presented.username);
         let username = presented.username.ok_or(RequestRejection::NoUsername)?;
-        spot.passage.check_last(spot.number)?;
+        pending.check_last()?;
         // By user, since all of Core's sockets come from one address. A name without a verified
         // token is not counted: a stranger could fill that user's share.
         let waiting = match is_cores {
-            true => Some(self.waiting.begin(&username).ok_or(Refusal::TooMany)?),
+            true => Some(gateway.waiting_sockets.begin(&username).ok_or(Refusal::TooMany)?),
             false => None,
         };
         let token = presented.token.map(|token| Secret::new(token.expose().to_owned()));
-        Ok(Rpc { ingress: Arc::clone(self), path: head.uri.path().to_owned(), username, token, waiting })
-    }
-
-    /// Verifies Core's token. Each message verifies it again.
-    fn check_token(&self, token: BearerToken<'_>) -> Result<(), Refusal> {
-        let now = self.now()?;
-        Ok(self.core.lock().unwrap_or_else(PoisonError::into_inner).check(token, now)?)
+        Ok(Rpc { gateway: Arc::clone(gateway), path: head.uri.path().to_owned(), username, token, waiting })
     }
 }
 
@@ -260,37 +227,36 @@ fn is_of_time(refusal: &Refusal) -> bool {
 }
 
 impl Admitted {
-    async fn run(self, upgraded: Upgraded, spot: PendingUpgrade) {
-        let PendingUpgrade { passage, number, stop, place } = spot;
+    async fn run(self, upgraded: Upgraded, pending: PendingUpgrade) {
+        let PendingUpgrade { passage, number, stop, client } = pending;
         if let Err(early) = passage.open(number) {
-            return self.ended_early(early, &place);
+            return self.ended_early(early, &client);
         }
         let stream = TokioIo::new(upgraded);
         let running = async {
             match self {
-                Self::Rpc(rpc) => rpc.run(stream, stop, &place).await,
+                Self::Rpc(rpc) => rpc.run(stream, stop, &client).await,
                 Self::Refused(refused) => refused.run(stream).await,
-                Self::Shell(shell) => shell.run(stream, stop, &place).await,
-                Self::Tunnel(tunnel) => tunnel.run(stream, stop).await,
+                Self::Shell(shell) => shell.run(stream, stop, &client).await,
+                Self::Tunnel(tunnel) => tunnel.run(stream, stop, &client).await,
             }
         };
         tokio::select! {
             () = running => {}
-            () = place.is_needed() => tracing::debug!("ended socket: its place is needed"),
+            () = client.is_needed() => tracing::debug!("ended socket: its place is needed"),
         }
     }
 
     /// Records that bytes came before the socket was open.
-    fn ended_early(self, early: Early, place: &Arc<Place>) {
-        let (ingress, username) = match self {
-            Self::Rpc(rpc) => (rpc.ingress, rpc.username),
+    fn ended_early(self, early: Early, client: &Arc<ClientConnection>) {
+        let (gateway, username) = match self {
+            Self::Rpc(rpc) => (rpc.gateway, rpc.username),
             // The refusal is recorded already.
             Self::Refused(_) => return,
-            Self::Shell(shell) => (shell.ingress, shell.username),
-            Self::Tunnel(tunnel) => (tunnel.ingress, tunnel.opened.username),
+            Self::Shell(shell) => (shell.gateway, shell.username),
+            Self::Tunnel(tunnel) => (tunnel.gateway, tunnel.opened.username),
         };
-        let known = AuditContext::on_socket(place, &username);
-        ingress.record_refusal(&early.into(), None, &ingress.ids.next(), &known);
+        Exchange::on_socket(&gateway, client, &username).record_refusal(&early.into(), None);
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::http1::timeouts::Turns;
-use crate::limits::connections::Place;
+use crate::limits::connections::ClientConnection;
 
 /// Longest piece of HTTP/1.1, or of a socket, in bytes. It holds at most one request.
 const PIECE_MAX: usize = 4 * 1024;
@@ -19,7 +19,7 @@ const PIECE_OF_FRAMES_MAX: usize = 512;
 
 pub(crate) struct PacedStream<S> {
     stream: S,
-    place: Arc<Place>,
+    client: Arc<ClientConnection>,
     piece_max: usize,
     /// Whether the connection was unauthenticated at the last look. Looked up until it changes.
     is_strangers: bool,
@@ -28,12 +28,12 @@ pub(crate) struct PacedStream<S> {
 }
 
 impl<S> PacedStream<S> {
-    pub(crate) fn new(stream: S, place: Arc<Place>, turns: Turns) -> Self {
+    pub(crate) fn new(stream: S, client: Arc<ClientConnection>, turns: Turns) -> Self {
         let piece_max = match turns {
             Turns::OneByOne => PIECE_MAX,
             Turns::Interleaved => PIECE_OF_FRAMES_MAX,
         };
-        Self { stream, place, piece_max, is_strangers: true, pause: None }
+        Self { stream, client, piece_max, is_strangers: true, pause: None }
     }
 
     /// Returns when the next piece may be read.
@@ -43,9 +43,9 @@ impl<S> PacedStream<S> {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            self.is_strangers = self.place.is_strangers();
-            match self.place.rests_until(Instant::now()).filter(|_| self.is_strangers) {
-                Some(until) => self.pause = Some(Box::pin(rest(Arc::clone(&self.place), until))),
+            self.is_strangers = self.client.is_strangers();
+            match self.client.rests_until(Instant::now()).filter(|_| self.is_strangers) {
+                Some(until) => self.pause = Some(Box::pin(rest(Arc::clone(&self.client), until))),
                 None => break,
             }
         }
@@ -54,10 +54,10 @@ impl<S> PacedStream<S> {
 }
 
 /// Returns at that moment, or when the connection authenticates.
-async fn rest(place: Arc<Place>, until: Instant) {
+async fn rest(client: Arc<ClientConnection>, until: Instant) {
     tokio::select! {
         () = tokio::time::sleep_until(until) => {}
-        () = place.has_shown() => {}
+        () = client.is_authenticated() => {}
     }
 }
 
@@ -74,7 +74,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
         let read = piece.filled().len();
         buffer.advance(read);
         if read > 0 {
-            this.place.has_sent();
+            this.client.has_sent();
             this.pause = Some(Box::pin(tokio::task::yield_now()));
         }
         Poll::Ready(Ok(()))
@@ -115,15 +115,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::limits::connections::{Places, Shown};
+    use crate::limits::connections::{ConnectionTable, Principal};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
-    fn paced(turns: Turns) -> (PacedStream<DuplexStream>, DuplexStream, Arc<Place>) {
+    fn paced(turns: Turns) -> (PacedStream<DuplexStream>, DuplexStream, Arc<ClientConnection>) {
         let (ours, theirs) = tokio::io::duplex(1024 * 1024);
-        let place = Places::new(2).take(CLIENT).unwrap();
-        (PacedStream::new(ours, Arc::clone(&place), turns), theirs, place)
+        let client = ConnectionTable::new(2).take(CLIENT).unwrap();
+        (PacedStream::new(ours, Arc::clone(&client), turns), theirs, client)
     }
 
     async fn read(stream: &mut PacedStream<DuplexStream>) -> usize {
@@ -153,15 +153,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn v67_s03_a_connection_that_shows_something_is_read_at_once_and_whole() {
-        let (mut ours, mut theirs, place) = paced(Turns::Interleaved);
+        let (mut ours, mut theirs, client) = paced(Turns::Interleaved);
         theirs.write_all(&vec![0; 1_000_000]).await.unwrap();
         for _ in 0..1_000 {
-            place.has_sent();
+            client.has_sent();
         }
         let began = Instant::now();
         let showing = async {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            place.show(Shown::Core);
+            client.authenticated_as(Principal::Core);
         };
         let (read, ()) = tokio::join!(read(&mut ours), showing);
         assert_eq!((read, began.elapsed().as_millis()), (64 * 1024, 10));

@@ -16,8 +16,8 @@ use http::{HeaderValue, Method, Version};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::http1::message_filter::UpgradeBoundary;
-use crate::limits::connections::Place;
+use crate::http1::message_filter::{Early, UpgradeBoundary};
+use crate::limits::connections::ClientConnection;
 use countersign_os::clock::{NoRandomness, random_bytes};
 
 pub(crate) const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -46,8 +46,15 @@ pub(crate) struct PendingUpgrade {
     pub(crate) number: u64,
     /// Turns true when sockets are to end.
     pub(crate) stop: watch::Receiver<bool>,
-    /// The connection's place, which the socket keeps.
-    pub(crate) place: Arc<Place>,
+    /// The connection, whose place the socket keeps.
+    pub(crate) client: Arc<ClientConnection>,
+}
+
+impl PendingUpgrade {
+    /// Checks that nothing follows this message: the client has to wait for the answer.
+    pub(crate) fn check_last(&self) -> Result<(), Early> {
+        self.passage.check_last(self.number)
+    }
 }
 
 /// A client's key. A peer that derives the accept value has read the handshake.

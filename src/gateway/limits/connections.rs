@@ -1,6 +1,6 @@
 //! Limits the number of connections, and decides which one ends when there are too many.
 //!
-//! A connection is a stranger's until it has shown Core's token or a user's valid signature. A
+//! A connection is a stranger's until Core's token or a user's signature was valid on it. A
 //! stranger's address may have half of all connections; beyond that, its own oldest ends. When
 //! there is no room, the oldest connection of the address with the most ends, so that each
 //! address's share shrinks to an equal part. Without strangers, the oldest of the user with the
@@ -23,7 +23,7 @@ const EACH_PART: usize = 2;
 /// The connection table. Bounded by `connections_max`; a connection that was told to end may exceed
 /// it until its task wakes.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionTable {
     connections_max: usize,
     table: Mutex<Table>,
     /// Counts what unauthenticated connections have sent.
@@ -42,7 +42,7 @@ struct Table {
 /// Who a connection belongs to, and its place in the table.
 #[derive(Debug)]
 enum ConnectionState {
-    /// Nothing was shown on it.
+    /// Nothing valid was sent on it.
     Stranger(Ticket<IpAddr>),
     /// A user's signature was valid.
     User(Ticket<Username>),
@@ -50,29 +50,30 @@ enum ConnectionState {
     Core,
 }
 
-/// Credentials shown on a connection.
+/// Whose credentials were valid on a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Shown<'s> {
+pub(crate) enum Principal<'s> {
     /// Core's token.
     Core,
     /// The user's signature, or a token that the user's instance signed.
     User(&'s Username),
 }
 
-/// One connection's place, freed with its last holder: the connection, or the socket that it
-/// became.
+/// One client's connection. Its place in the table is freed with the last holder: the connection,
+/// or the socket that it became.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct ClientConnection {
+    connections: Arc<ConnectionTable>,
+    address: IpAddr,
     network: IpAddr,
-    standing: Mutex<ConnectionState>,
+    state: Mutex<ConnectionState>,
     ending: Arc<Notify>,
     finishing: Notify,
     pace: Mutex<Pace>,
-    shown: Notify,
+    authenticated: Notify,
 }
 
-impl Places {
+impl ConnectionTable {
     pub(crate) fn new(connections_max: usize) -> Arc<Self> {
         let (table, strangers, open) = (Mutex::default(), Strangers::default(), watch::Sender::new(0));
         Arc::new(Self { connections_max, table, strangers, open })
@@ -85,7 +86,7 @@ impl Places {
 
     /// Takes a place for a connection from that address, and may tell another connection to end for
     /// it. `None` if every connection is Core's.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Place>> {
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Arc<ClientConnection>> {
         let network = network_of(address);
         let ending = Arc::new(Notify::new());
         let mut table = self.table();
@@ -102,9 +103,18 @@ impl Places {
             evicted.notify_one();
         }
         self.open.send_modify(|open| *open = open.saturating_add(1));
-        let (places, standing) = (Arc::clone(self), Mutex::new(ConnectionState::Stranger(ticket)));
-        let (finishing, pace, shown) = (Notify::new(), Mutex::default(), Notify::new());
-        Some(Arc::new(Place { places, network, standing, ending, finishing, pace, shown }))
+        let (connections, state) = (Arc::clone(self), Mutex::new(ConnectionState::Stranger(ticket)));
+        let (finishing, pace, authenticated) = (Notify::new(), Mutex::default(), Notify::new());
+        Some(Arc::new(ClientConnection {
+            connections,
+            address,
+            network,
+            state,
+            ending,
+            finishing,
+            pace,
+            authenticated,
+        }))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -118,50 +128,50 @@ impl Table {
     }
 }
 
-impl Place {
-    /// Notes what was shown on this connection. Core's token outranks a signature. Does not save a
-    /// connection that was already told to end.
-    pub(crate) fn show(&self, shown: Shown<'_>) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*standing, shown) {
-            (ConnectionState::Core, _) | (ConnectionState::User(_), Shown::User(_)) => return,
-            (ConnectionState::Stranger(_), _) | (ConnectionState::User(_), Shown::Core) => {}
+impl ClientConnection {
+    /// Notes whose credentials were valid on this connection. Core's token outranks a signature.
+    /// Does not save a connection that was already told to end.
+    pub(crate) fn authenticated_as(&self, principal: Principal<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*state, principal) {
+            (ConnectionState::Core, _) | (ConnectionState::User(_), Principal::User(_)) => return,
+            (ConnectionState::Stranger(_), _) | (ConnectionState::User(_), Principal::Core) => {}
         }
-        let mut table = self.places.table();
-        let kept = match &*standing {
+        let mut table = self.connections.table();
+        let kept = match &*state {
             ConnectionState::Stranger(ticket) => table.strangers.remove(ticket),
             ConnectionState::User(ticket) => table.users.remove(ticket),
             ConnectionState::Core => None,
         };
         let Some(ending) = kept else { return };
-        *standing = match shown {
-            Shown::Core => {
+        *state = match principal {
+            Principal::Core => {
                 table.of_core = table.of_core.saturating_add(1);
                 ConnectionState::Core
             }
-            Shown::User(username) => ConnectionState::User(table.users.push(username.clone(), ending)),
+            Principal::User(username) => ConnectionState::User(table.users.push(username.clone(), ending)),
         };
         drop(table);
-        self.places.strangers.take_back_handshake(self.network);
-        self.shown.notify_one();
+        self.connections.strangers.take_back_handshake(self.network);
+        self.authenticated.notify_one();
     }
 
     /// Returns when the TLS handshake may begin: at once, unless the network has begun many others.
     pub(crate) async fn may_shake_hands(&self) {
-        let wait = self.places.strangers.begin_handshake(self.network, Instant::now());
+        let wait = self.connections.strangers.begin_handshake(self.network, Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// Returns when something was shown on this connection. Supports one waiter.
-    pub(crate) async fn has_shown(&self) {
-        self.shown.notified().await;
+    /// Returns when the client has authenticated. Supports one waiter.
+    pub(crate) async fn is_authenticated(&self) {
+        self.authenticated.notified().await;
     }
 
-    /// Counts a piece, or a request in one, that came before anything was shown.
+    /// Counts a piece, or a request in one, that came before the client authenticated.
     pub(crate) fn has_sent(&self) {
-        self.pace().count(&self.places.strangers, self.network, Instant::now());
+        self.pace().count(&self.connections.strangers, self.network, Instant::now());
     }
 
     /// Until when the connection may not be read, if it is paced at `now`.
@@ -174,7 +184,11 @@ impl Place {
     }
 
     pub(crate) fn is_strangers(&self) -> bool {
-        matches!(*self.standing.lock().unwrap_or_else(PoisonError::into_inner), ConnectionState::Stranger(_))
+        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), ConnectionState::Stranger(_))
+    }
+
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// The network of the client, which counts as one client.
@@ -187,7 +201,7 @@ impl Place {
         self.finishing.notify_one();
     }
 
-    /// Returns after [`Place::finish`].
+    /// Returns after [`ClientConnection::finish`].
     pub(crate) async fn is_finished(&self) {
         self.finishing.notified().await;
     }
@@ -200,17 +214,17 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
-        let standing = self.standing.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut table = self.places.table();
-        match standing {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.connections.table();
+        match state {
             ConnectionState::Stranger(ticket) => drop(table.strangers.remove(ticket)),
             ConnectionState::User(ticket) => drop(table.users.remove(ticket)),
             ConnectionState::Core => table.of_core = table.of_core.saturating_sub(1),
         }
         drop(table);
-        self.places.open.send_modify(|open| *open = open.saturating_sub(1));
+        self.connections.open.send_modify(|open| *open = open.saturating_sub(1));
     }
 }
 
@@ -228,13 +242,13 @@ mod tests {
         IpAddr::from(u32::try_from(0x7f00_0000 + number).unwrap().to_be_bytes())
     }
 
-    fn has_to_end(place: &Place) -> bool {
-        place.is_needed().now_or_never().is_some()
+    fn has_to_end(client: &ClientConnection) -> bool {
+        client.is_needed().now_or_never().is_some()
     }
 
     /// Connections that were not told to end.
-    fn kept(places: &[Arc<Place>]) -> usize {
-        places.iter().filter(|place| !has_to_end(place)).count()
+    fn kept(connections: &[Arc<ClientConnection>]) -> usize {
+        connections.iter().filter(|client| !has_to_end(client)).count()
     }
 
     fn user(name: &str) -> Username {
@@ -243,26 +257,29 @@ mod tests {
 
     #[test]
     fn one_address_has_half_of_all_and_loses_its_oldest_beyond() {
-        let places = Places::new(8);
-        let held: Vec<_> = (0..5).map(|_| places.take(address(1)).unwrap()).collect();
-        assert_eq!(held.iter().map(|place| has_to_end(place)).collect::<Vec<_>>(), [true, false, false, false, false]);
-        assert!(places.take(address(2)).is_some());
+        let connections = ConnectionTable::new(8);
+        let held: Vec<_> = (0..5).map(|_| connections.take(address(1)).unwrap()).collect();
+        assert_eq!(
+            held.iter().map(|client| has_to_end(client)).collect::<Vec<_>>(),
+            [true, false, false, false, false]
+        );
+        assert!(connections.take(address(2)).is_some());
         assert_eq!(kept(&held), 4);
     }
 
     #[test]
     fn v73_s09_whatever_strangers_hold_there_is_room_for_another_address() {
         for addresses in [1, 2, 3, 12, 200, 1_000] {
-            let places = Places::new(1_000);
+            let connections = ConnectionTable::new(1_000);
             let mut held = Vec::new();
             for number in 0..4_000 {
-                held.push(places.take(address(number % addresses)).unwrap());
+                held.push(connections.take(address(number % addresses)).unwrap());
             }
-            let honest = places.take(address(5_000)).unwrap();
+            let honest = connections.take(address(5_000)).unwrap();
             assert!(!has_to_end(&honest) && kept(&held) <= 1_000, "{addresses} addresses");
             // The flood continues.
             for number in 0..2_000 {
-                held.push(places.take(address(number % addresses)).unwrap());
+                held.push(connections.take(address(number % addresses)).unwrap());
             }
             assert!(addresses >= 1_000 || !has_to_end(&honest), "{addresses} addresses");
         }
@@ -270,39 +287,46 @@ mod tests {
 
     #[test]
     fn v73_s09_cores_connections_and_honest_users_outlast_every_stranger() {
-        let places = Places::new(100);
-        let core: Vec<_> =
-            (0..60).map(|_| places.take(address(1)).unwrap()).inspect(|place| place.show(Shown::Core)).collect();
-        let alice = places.take(address(1)).unwrap();
-        alice.show(Shown::User(&user("alice")));
-        let strangers: Vec<_> = (0..1_000).map(|number| places.take(address(number)).unwrap()).collect();
+        let connections = ConnectionTable::new(100);
+        let core: Vec<_> = (0..60)
+            .map(|_| connections.take(address(1)).unwrap())
+            .inspect(|client| client.authenticated_as(Principal::Core))
+            .collect();
+        let alice = connections.take(address(1)).unwrap();
+        alice.authenticated_as(Principal::User(&user("alice")));
+        let strangers: Vec<_> = (0..1_000).map(|number| connections.take(address(number)).unwrap()).collect();
         assert_eq!((kept(&core), has_to_end(&alice)), (60, false));
         assert_eq!(kept(&strangers), 39);
     }
 
     #[test]
     fn v73_s09_a_user_who_floods_loses_their_own() {
-        let places = Places::new(100);
-        let alice = places.take(address(1)).unwrap();
-        alice.show(Shown::User(&user("alice")));
+        let connections = ConnectionTable::new(100);
+        let alice = connections.take(address(1)).unwrap();
+        alice.authenticated_as(Principal::User(&user("alice")));
         let flood: Vec<_> = (0..1_000)
-            .map(|number| places.take(address(number)).unwrap())
-            .inspect(|place| place.show(Shown::User(&user("mallory"))))
+            .map(|number| connections.take(address(number)).unwrap())
+            .inspect(|client| client.authenticated_as(Principal::User(&user("mallory"))))
             .collect();
         assert!(!has_to_end(&alice));
         assert_eq!(kept(&flood), 99);
-        assert!(places.take(address(2)).is_some(), "and anybody can still connect");
+        assert!(connections.take(address(2)).is_some(), "and anybody can still connect");
     }
 
     /// Counts the handshakes that begin by `by`, of so many connections from one address.
-    async fn handshakes(places: &Arc<Places>, connections: usize, show: Option<Shown<'_>>, by: Duration) -> usize {
+    async fn handshakes(
+        connections: &Arc<ConnectionTable>,
+        count: usize,
+        principal: Option<Principal<'_>>,
+        by: Duration,
+    ) -> usize {
         let mut begun = 0;
         let began = Instant::now();
-        for _ in 0..connections {
-            let place = places.take(address(1)).unwrap();
-            if tokio::time::timeout_at(began + by, place.may_shake_hands()).await.is_ok() {
+        for _ in 0..count {
+            let client = connections.take(address(1)).unwrap();
+            if tokio::time::timeout_at(began + by, client.may_shake_hands()).await.is_ok() {
                 begun += 1;
-                show.inspect(|shown| place.show(*shown));
+                principal.inspect(|principal| client.authenticated_as(*principal));
             }
         }
         begun
@@ -310,12 +334,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn v73_s09_a_network_that_has_begun_many_connections_waits_for_further_handshakes() {
-        let places = Places::new(1_000);
-        assert_eq!(handshakes(&places, 1_000, None, Duration::ZERO).await, 1 + 64);
-        let (neighbour, began) = (places.take(address(2)).unwrap(), Instant::now());
+        let connections = ConnectionTable::new(1_000);
+        assert_eq!(handshakes(&connections, 1_000, None, Duration::ZERO).await, 1 + 64);
+        let (neighbour, began) = (connections.take(address(2)).unwrap(), Instant::now());
         neighbour.may_shake_hands().await;
         assert_eq!(began.elapsed(), Duration::ZERO, "another network does not wait");
-        let late = places.take(address(1)).unwrap();
+        let late = connections.take(address(1)).unwrap();
         late.may_shake_hands().await;
         assert_eq!(began.elapsed().as_secs(), 5, "nobody waits for longer");
     }
@@ -323,61 +347,61 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn v73_s09_connections_that_show_something_do_not_make_others_wait() {
         let alice = user("alice");
-        for shown in [Shown::Core, Shown::User(&alice)] {
-            let places = Places::new(1_000);
-            assert_eq!(handshakes(&places, 500, Some(shown), Duration::ZERO).await, 500);
-            assert_eq!(handshakes(&places, 500, None, Duration::ZERO).await, 1 + 64);
+        for principal in [Principal::Core, Principal::User(&alice)] {
+            let connections = ConnectionTable::new(1_000);
+            assert_eq!(handshakes(&connections, 500, Some(principal), Duration::ZERO).await, 500);
+            assert_eq!(handshakes(&connections, 500, None, Duration::ZERO).await, 1 + 64);
         }
     }
 
     #[test]
     fn an_ipv6_network_is_one_address() {
-        let places = Places::new(8);
+        let connections = ConnectionTable::new(8);
         let held: Vec<_> =
-            (0..8).map(|number| places.take(format!("2001:db8::{number}").parse().unwrap()).unwrap()).collect();
+            (0..8).map(|number| connections.take(format!("2001:db8::{number}").parse().unwrap()).unwrap()).collect();
         assert_eq!(kept(&held), 4);
     }
 
     #[test]
     fn nothing_is_left_of_connections_that_ended() {
-        let places = Places::new(4);
-        let held: Vec<_> = (0..9).map(|number| places.take(address(number)).unwrap()).collect();
-        held[7].show(Shown::Core);
-        held[8].show(Shown::User(&user("alice")));
-        held[0].show(Shown::Core); // it was told to end before this
-        assert!(places.all_left().now_or_never().is_none());
+        let connections = ConnectionTable::new(4);
+        let held: Vec<_> = (0..9).map(|number| connections.take(address(number)).unwrap()).collect();
+        held[7].authenticated_as(Principal::Core);
+        held[8].authenticated_as(Principal::User(&user("alice")));
+        held[0].authenticated_as(Principal::Core); // it was told to end before this
+        assert!(connections.all_left().now_or_never().is_none());
         drop(held);
-        assert!(places.all_left().now_or_never().is_some());
-        assert_eq!(places.table().len(), 0);
+        assert!(connections.all_left().now_or_never().is_some());
+        assert_eq!(connections.table().len(), 0);
     }
 
     proptest! {
         /// Arrivals and departures in any order exceed no limit and end no connection of Core's.
         #[test]
         fn places_hold_their_bounds(steps in prop::collection::vec((0_usize..6, 0_u8..5), 1..300)) {
-            let places = Places::new(16);
-            let mut held: Vec<(Arc<Place>, bool)> = Vec::new();
+            let connections = ConnectionTable::new(16);
+            let mut held: Vec<(Arc<ClientConnection>, bool)> = Vec::new();
             for (number, step) in steps {
                 match step {
-                    0..=2 => held.extend(places.take(address(number)).map(|place| (place, false))),
+                    0..=2 => held.extend(connections.take(address(number)).map(|client| (client, false))),
                     3 if !held.is_empty() => drop(held.swap_remove(number % held.len())),
                     4 if !held.is_empty() => {
                         let at = number % held.len();
-                        let (place, of_core) = &mut held[at];
-                        if has_to_end(place) {
+                        let (client, of_core) = &mut held[at];
+                        if has_to_end(client) {
                             continue;
                         }
                         let is_core = number % 2 == 0;
                         let alice = user("alice");
-                        place.show(if is_core { Shown::Core } else { Shown::User(&alice) });
+                        client.authenticated_as(if is_core { Principal::Core } else { Principal::User(&alice) });
                         *of_core |= is_core;
                     }
                     _ => {}
                 }
-                prop_assert!(places.table().len() <= 16);
-                let living = held.iter().filter(|(place, _)| !has_to_end(place)).count();
-                prop_assert_eq!(living, places.table().len());
-                prop_assert!(held.iter().all(|(place, of_core)| !(*of_core && has_to_end(place))));
+                prop_assert!(connections.table().len() <= 16);
+                let living = held.iter().filter(|(client, _)| !has_to_end(client)).count();
+                prop_assert_eq!(living, connections.table().len());
+                prop_assert!(held.iter().all(|(client, of_core)| !(*of_core && has_to_end(client))));
             }
         }
     }

@@ -63,13 +63,13 @@ struct All {
 
 #[derive(Debug, Default)]
 struct OfUser {
-    kept: Vec<Kept>,
+    kept: Vec<Stored>,
     bytes: usize,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Stored {
     number: u64,
     id: IntentId,
     fingerprint: Fingerprint,
@@ -98,7 +98,7 @@ pub(crate) enum Wanted<'w> {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum NotTaken {
+pub(crate) enum NotReserved {
     Absent,
     /// A deposit is there, but no passkey has asserted it.
     NotSteppedUp,
@@ -109,15 +109,15 @@ enum State {
     /// It waits for its request.
     Free(VerifiedIntent<'static>),
     /// A request has taken it.
-    InHand(VerifiedIntent<'static>),
-    /// It has been used. Kept until it expires, to refuse it again.
+    Reserved(VerifiedIntent<'static>),
+    /// It has been used. Stored until it expires, to refuse it again.
     Consumed,
 }
 
-/// A deposit that one request has taken. Goes back when it is dropped; [`Taken::consume`] and
-/// [`Taken::discard`] end it.
+/// A deposit that one request has taken. Goes back when it is dropped; [`Reservation::consume`] and
+/// [`Reservation::discard`] end it.
 #[derive(Debug)]
-pub(crate) struct Taken<'d> {
+pub(crate) struct Reservation<'d> {
     deposits: &'d Deposits,
     number: u64,
     pub(crate) intent: VerifiedIntent<'static>,
@@ -166,7 +166,7 @@ impl Deposits {
         }
         let of_user = all.by_user.entry(owner.clone()).or_default();
         of_user.bytes = of_user.bytes.saturating_add(length);
-        of_user.kept.push(Kept { number, id, fingerprint, standing, state: State::Free(intent) });
+        of_user.kept.push(Stored { number, id, fingerprint, standing, state: State::Free(intent) });
         of_user.wake();
         all.bytes = all.bytes.saturating_add(length);
         all.last_number = number;
@@ -181,22 +181,22 @@ impl Deposits {
     }
 
     /// Takes a deposit of the user, waiting for one until `deadline`.
-    pub(crate) async fn take<'d>(
+    pub(crate) async fn reserve<'d>(
         &'d self,
         username: &'d Username,
         wanted: Wanted<'_>,
         now: Timestamp,
         deadline: Instant,
-    ) -> Result<Taken<'d>, NotTaken> {
+    ) -> Result<Reservation<'d>, NotReserved> {
         loop {
             let mut waiting = {
                 let mut all = self.all();
                 all.forget_expired(now);
                 let of_user = all.by_user.entry(username.clone()).or_default();
-                if let Some((number, intent, standing)) = of_user.take(wanted) {
-                    return Ok(Taken { deposits: self, number, intent, standing });
+                if let Some((number, intent, standing)) = of_user.reserve(wanted) {
+                    return Ok(Reservation { deposits: self, number, intent, standing });
                 }
-                let woken = of_user.wait().ok_or(NotTaken::Absent)?;
+                let woken = of_user.wait().ok_or(NotReserved::Absent)?;
                 Waiting { deposits: self, username, woken }
             };
             if tokio::time::timeout_at(deadline, &mut waiting.woken).await.is_err() {
@@ -205,12 +205,12 @@ impl Deposits {
         }
     }
 
-    fn why_not(&self, username: &Username, wanted: Wanted<'_>) -> NotTaken {
+    fn why_not(&self, username: &Username, wanted: Wanted<'_>) -> NotReserved {
         let all = self.all();
         let kept = all.by_user.get(username).map(|of_user| of_user.kept.as_slice()).unwrap_or_default();
         let is_challenged =
             kept.iter().any(|kept| kept.standing == DepositState::Challenged && kept.fits(wanted).is_some());
-        if is_challenged { NotTaken::NotSteppedUp } else { NotTaken::Absent }
+        if is_challenged { NotReserved::NotSteppedUp } else { NotReserved::Absent }
     }
 
     /// Requests of the user that wait at this moment.
@@ -224,7 +224,7 @@ impl Deposits {
     }
 }
 
-impl Taken<'_> {
+impl Reservation<'_> {
     /// The passkey's evidence, if there is some.
     pub(crate) const fn stepped_up(&self) -> Option<SteppedUp> {
         match self.standing {
@@ -256,11 +256,11 @@ impl Taken<'_> {
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.deposits.all().change(&self.intent, self.number, |of_user, at| {
             if let Some(kept) = of_user.kept.get_mut(at)
-                && let State::InHand(intent) = std::mem::replace(&mut kept.state, State::Consumed)
+                && let State::Reserved(intent) = std::mem::replace(&mut kept.state, State::Consumed)
             {
                 kept.state = State::Free(intent);
                 of_user.wake();
@@ -288,7 +288,7 @@ impl All {
         let Some(of_user) = self.by_user.get_mut(intent.username()) else { return };
         let Some(at) = of_user.kept.iter().position(|kept| kept.number == number) else { return };
         change(of_user, at);
-        let bytes = of_user.kept.iter().map(Kept::length).sum();
+        let bytes = of_user.kept.iter().map(Stored::length).sum();
         let freed = of_user.bytes.saturating_sub(bytes);
         of_user.bytes = bytes;
         self.bytes = self.bytes.saturating_sub(freed);
@@ -310,7 +310,7 @@ impl All {
     }
 }
 
-impl Kept {
+impl Stored {
     /// The intent's expiry, if the deposit is free and matches.
     fn fits(&self, wanted: Wanted<'_>) -> Option<Timestamp> {
         let State::Free(intent) = &self.state else { return None };
@@ -321,7 +321,7 @@ impl Kept {
         fits.then(|| intent.expires())
     }
 
-    fn may_be_taken(&self, wanted: Wanted<'_>) -> bool {
+    fn may_be_reserved(&self, wanted: Wanted<'_>) -> bool {
         match (wanted, self.standing) {
             (_, DepositState::Challenged) | (Wanted::Asserted(_), DepositState::Signed) => false,
             (Wanted::Covering(..), DepositState::Signed) | (_, DepositState::SteppedUp(_)) => true,
@@ -330,7 +330,7 @@ impl Kept {
 
     fn length(&self) -> usize {
         match &self.state {
-            State::Free(intent) | State::InHand(intent) => intent.length(),
+            State::Free(intent) | State::Reserved(intent) => intent.length(),
             State::Consumed => 0,
         }
     }
@@ -342,12 +342,12 @@ impl OfUser {
     }
 
     /// Takes the matching deposit that expires first, so that the rest last longest.
-    fn take(&mut self, wanted: Wanted<'_>) -> Option<(u64, VerifiedIntent<'static>, DepositState)> {
-        let fitting = self.kept.iter_mut().filter(|kept| kept.may_be_taken(wanted));
+    fn reserve(&mut self, wanted: Wanted<'_>) -> Option<(u64, VerifiedIntent<'static>, DepositState)> {
+        let fitting = self.kept.iter_mut().filter(|kept| kept.may_be_reserved(wanted));
         let fitting = fitting.filter_map(|kept| Some((kept.fits(wanted)?, kept)));
         let (_, kept) = fitting.min_by_key(|(expires, _)| *expires)?;
         let State::Free(intent) = std::mem::replace(&mut kept.state, State::Consumed) else { return None };
-        kept.state = State::InHand(intent.clone());
+        kept.state = State::Reserved(intent.clone());
         Some((kept.number, intent, kept.standing))
     }
 
@@ -387,23 +387,23 @@ mod tests {
         Username::parse("alice").unwrap()
     }
 
-    async fn take<'d>(deposits: &'d Deposits, username: &'d Username, item: &str) -> Option<Taken<'d>> {
+    async fn reserve<'d>(deposits: &'d Deposits, username: &'d Username, item: &str) -> Option<Reservation<'d>> {
         let wanted = Wanted::Covering(&call(), &[digest(item)], &ShownProject::Nothing);
-        deposits.take(username, wanted, at(NOW), Instant::now()).await.ok()
+        deposits.reserve(username, wanted, at(NOW), Instant::now()).await.ok()
     }
 
     #[tokio::test]
     async fn a_deposit_is_taken_by_a_request_that_it_covers_and_consumed_once() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
         deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW)).unwrap();
-        assert!(take(&deposits, &Username::parse("bob").unwrap(), "a").await.is_none());
-        assert!(take(&deposits, &alice, "b").await.is_none());
-        let taken = take(&deposits, &alice, "a").await.unwrap();
-        assert!(take(&deposits, &alice, "a").await.is_none(), "it is in one request's hands");
+        assert!(reserve(&deposits, &Username::parse("bob").unwrap(), "a").await.is_none());
+        assert!(reserve(&deposits, &alice, "b").await.is_none());
+        let taken = reserve(&deposits, &alice, "a").await.unwrap();
+        assert!(reserve(&deposits, &alice, "a").await.is_none(), "it is in one request's hands");
         drop(taken);
-        let taken = take(&deposits, &alice, "a").await.expect("it went back, as after 449");
+        let taken = reserve(&deposits, &alice, "a").await.expect("it went back, as after 449");
         taken.consume();
-        assert!(take(&deposits, &alice, "a").await.is_none());
+        assert!(reserve(&deposits, &alice, "a").await.is_none());
         let again = deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW));
         assert_eq!(again, Err(DepositRejection::Consumed));
         assert_eq!(deposits.all().bytes, 0);
@@ -415,7 +415,8 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         let items = [digest("a")];
         let (call, mut put) = (call(), false);
-        let waiting = deposits.take(&alice, Wanted::Covering(&call, &items, &ShownProject::Nothing), at(NOW), deadline);
+        let waiting =
+            deposits.reserve(&alice, Wanted::Covering(&call, &items, &ShownProject::Nothing), at(NOW), deadline);
         let putting = std::future::poll_fn(|_| {
             // Polled after the request: stores a deposit that does not fit, then one that does.
             assert!(!std::mem::replace(&mut put, true));
@@ -430,7 +431,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_in_vain_leaves_nothing() {
         let (deposits, alice) = (Deposits::default(), alice());
-        assert!(take(&deposits, &alice, "a").await.is_none());
+        assert!(reserve(&deposits, &alice, "a").await.is_none());
         assert!(deposits.all().by_user.is_empty());
     }
 
@@ -447,14 +448,14 @@ mod tests {
             Err(DepositRejection::TooMany)
         );
         assert_eq!(deposits.put(intent(&bob_signs, "a", 63), DepositState::Signed, at(NOW)), Ok(()), "there already");
-        assert!(take(&deposits, &alice, "a").await.is_some());
+        assert!(reserve(&deposits, &alice, "a").await.is_some());
     }
 
     #[tokio::test]
     async fn what_expires_is_forgotten() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
         deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW)).unwrap();
-        take(&deposits, &alice, "a").await.unwrap().consume();
+        reserve(&deposits, &alice, "a").await.unwrap().consume();
         deposits.put(intent(&alice_signs, "b", 2), DepositState::Signed, at(NOW)).unwrap();
         deposits.all().forget_expired(at(NOW + 1_000));
         assert!(deposits.all().by_user.is_empty());
@@ -471,9 +472,9 @@ mod tests {
         deposits.put(one(), DepositState::Challenged, at(NOW)).unwrap();
         let (call, items) = (call(), [digest("a")]);
         let covering = Wanted::Covering(&call, &items, &ShownProject::Nothing);
-        let look = async |wanted| deposits.take(&alice, wanted, at(NOW), Instant::now()).await;
-        assert_eq!(look(covering).await.unwrap_err(), NotTaken::NotSteppedUp);
-        assert_eq!(look(Wanted::Asserted(one().fingerprint())).await.unwrap_err(), NotTaken::NotSteppedUp);
+        let look = async |wanted| deposits.reserve(&alice, wanted, at(NOW), Instant::now()).await;
+        assert_eq!(look(covering).await.unwrap_err(), NotReserved::NotSteppedUp);
+        assert_eq!(look(Wanted::Asserted(one().fingerprint())).await.unwrap_err(), NotReserved::NotSteppedUp);
         deposits.put(one(), DepositState::Signed, at(NOW)).unwrap();
         assert!(look(covering).await.is_err(), "leaving it once more is no assertion");
         assert!(!deposits.is_stepped_up(&one()));

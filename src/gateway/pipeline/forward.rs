@@ -75,7 +75,7 @@ pub(crate) async fn user(
 
 /// Forwards a request from the user's own browser, once, to the server or instance that verifies it
 /// again. Has no token to pass on.
-pub(crate) async fn own(
+pub(crate) async fn direct(
     permit: Permit<'_, '_, DirectRequest>,
     body: &Bytes,
     upstreams: &Arc<Upstreams>,

@@ -9,10 +9,10 @@
 use http::Method;
 use http::request::Parts;
 
-use crate::ingress::Ingress;
 use crate::response::{self, Answer};
+use crate::state::Gateway;
 
-impl Ingress {
+impl Gateway {
     /// Answers a health check; `None` if the request is none.
     pub(crate) fn health(&self, head: &Parts) -> Option<Answer> {
         let is_check = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);

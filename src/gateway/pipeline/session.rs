@@ -13,45 +13,42 @@ use countersign_keys::session::{
 use http::header::RANGE;
 use http::request::Parts;
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
+use crate::exchange::Exchange;
 use crate::http1::body::StreamedBody;
-use crate::ingress::{AuditContext, Client, Ingress};
-use crate::limits::connections::Shown;
-use crate::pipeline::core::Reuse;
+use crate::limits::connections::Principal;
 use crate::pipeline::forward;
+use crate::pipeline::instance::Reuse;
 use crate::response::Answer;
 use crate::response::instance_answer::Content;
 use crate::response::refusal::Refusal;
-use crate::response::request_id::RequestId;
 use crate::server_link::key_cache::AsOf;
 use crate::upstream::Connection;
 use countersign_audit::Verdict;
 use countersign_ipc::session_headers::{self, PROOF, TOKEN};
 
-impl Ingress {
+impl Exchange<'_> {
     /// Answers a session's request other than a WebSocket.
     pub(crate) async fn session(
-        &self,
+        &mut self,
         endpoint: SessionEndpoint,
         head: &Parts,
         body: Incoming,
-        client: Client,
-        id: &RequestId,
-        known: &mut AuditContext,
     ) -> Result<Answer, Refusal> {
-        known.varies = true;
-        known.page = self.cors.admitted(&head.headers)?;
+        let gateway = self.gateway;
+        self.varies = true;
+        self.page = gateway.cors.admitted(&head.headers)?;
         let asked = Asked::of(endpoint, head)?;
         let length = asked.piece.size.and_then(|size| u64::try_from(size).ok());
         let body = StreamedBody::new(body, length)?;
         let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, asked.piece)?;
-        let authorised = self.judge_session(presented, client, known).await?;
+        let authorised = self.judge_session(presented).await?;
         // Counted only now: otherwise a stranger could fill a user's share by naming the user.
-        let _under_way = self.fair.begin(authorised.session().username()).ok_or(Refusal::TooMany)?;
-        let (permit, connection) = self.pass(authorised, Reuse::Pooled, id, known).await?;
-        let answer = forward::session(permit, &self.provider, head, body, &self.upstreams, connection, id).await?;
-        let answer = self.record_answer(answer, id, known).await;
+        let _in_flight = gateway.in_flight.begin(authorised.session().username()).ok_or(Refusal::TooMany)?;
+        let (permit, connection) = self.pass(authorised, Reuse::Pooled).await?;
+        let sent =
+            forward::session(permit, &gateway.provider, head, body, &gateway.upstreams, connection, &self.id).await?;
+        let answer = self.record_answer(sent).await;
         let content = match endpoint {
             SessionEndpoint::Download => Content::File { range_asked: head.headers.contains_key(RANGE) },
             SessionEndpoint::ChunkedUpload | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => {
@@ -63,74 +60,60 @@ impl Ingress {
 
     /// Verifies that the user's own instance issued the token and the user signed this use of it.
     pub(crate) async fn judge_session<'h>(
-        &self,
+        &mut self,
         presented: PresentedSession<'h>,
-        client: Client,
-        known: &mut AuditContext,
     ) -> Result<AuthorisedSession<'h>, Refusal> {
-        let verified = self.verify_session(presented, client, known).await?;
-        Ok(verified.authorise(&self.calls, self.proof, &self.policy)?)
+        let verified = self.verify_session(presented).await?;
+        Ok(verified.authorise(&self.gateway.calls, self.gateway.proof, &self.gateway.policy)?)
     }
 
     /// Verifies that the user's own instance issued the token. Without a signed use it opens
     /// nothing.
-    pub(crate) async fn judge_token(
-        &self,
-        presented: PresentedSession<'_>,
-        client: Client,
-        known: &mut AuditContext,
-    ) -> Result<(), Refusal> {
-        self.verify_session(presented, client, known).await.map(drop)
+    pub(crate) async fn judge_token(&mut self, presented: PresentedSession<'_>) -> Result<(), Refusal> {
+        self.verify_session(presented).await.map(drop)
     }
 
-    async fn verify_session<'h>(
-        &self,
-        presented: PresentedSession<'h>,
-        client: Client,
-        known: &mut AuditContext,
-    ) -> Result<VerifiedSession<'h>, Refusal> {
+    async fn verify_session<'h>(&mut self, presented: PresentedSession<'h>) -> Result<VerifiedSession<'h>, Refusal> {
+        let gateway = self.gateway;
         // Strangers are rate-limited; the sender of a valid token is not one.
-        if !self.crowd.admits(client.network(), Instant::now()) {
-            return Err(Refusal::TooMany);
-        }
+        self.check_public_rate()?;
         let username = presented.claimed_username().clone();
-        let instance_key = self.key_cache.instance_key(&username).await?;
+        let instance_key = gateway.key_cache.instance_key(&username).await?;
         let keys = match presented.key_wanted() {
-            Some(wanted) => Some(self.keys(&username, wanted).await?),
+            Some(wanted) => Some(gateway.keys(&username, wanted).await?),
             None => None,
         };
         let keys = keys.as_ref().map(AsRef::as_ref).unwrap_or_default();
-        let verified = presented.verify(instance_key.as_deref(), keys, &self.policy.terms, self.now()?)?;
-        self.crowd.refund(&client.network());
-        known.show(Shown::User(&username));
-        known.username = Some(username);
-        known.call = Some(verified.session().call().clone());
+        let verified = presented.verify(instance_key.as_deref(), keys, &gateway.policy.terms, gateway.now()?)?;
+        gateway.public_calls.refund(&self.network());
+        self.authenticated_as(Principal::User(&username));
+        self.username = Some(username);
+        self.call = Some(verified.session().call().clone());
         Ok(verified)
     }
 
     /// Consumes token and proof, and writes the record. A session lives in the instance that issued
     /// its token: if none is up, the session is gone.
     pub(crate) async fn pass<'h>(
-        &self,
+        &mut self,
         authorised: AuthorisedSession<'h>,
-        way: Reuse,
-        id: &RequestId,
-        known: &mut AuditContext,
+        reuse: Reuse,
     ) -> Result<(SessionPermit<'h>, Connection), Refusal> {
+        let gateway = self.gateway;
         let username = authorised.session().username().clone();
-        let connection = self.connect_by(way, &username).await?;
-        known.kid = authorised.kid();
+        let connection = gateway.connect_by(reuse, &username).await?;
+        self.kid = authorised.kid();
         if let Some(kid) = authorised.kid() {
             // Answered from the cache, unless something was revoked meanwhile (P6).
-            self.key_cache.check_standing(&username, kid, AsOf::Earlier, self.now()?).await?;
+            gateway.key_cache.check_standing(&username, kid, AsOf::Earlier, gateway.now()?).await?;
         }
-        let permit = authorised.consume(&self.policy, &self.journal, self.now()?)?;
+        let permit = authorised.consume(&gateway.policy, &gateway.journal, gateway.now()?)?;
         if let Some(kid) = permit.kid() {
-            self.uses.note(&username, kid);
+            gateway.uses.note(&username, kid);
         }
         let call = if permit.turn() == Turn::Open { SESSION_OPEN } else { SESSION_CONTINUE };
-        known.call = CallName::parse(&format!("{call}.{}", permit.session().endpoint().path().replace('/', "."))).ok();
-        self.record(Verdict::Forward, id, known)?;
+        self.call = CallName::parse(&format!("{call}.{}", permit.session().endpoint().path().replace('/', "."))).ok();
+        self.record(Verdict::Forward)?;
         Ok((permit, connection))
     }
 }

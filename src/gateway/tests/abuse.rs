@@ -97,7 +97,7 @@ async fn v07_v55_a_head_of_http2_without_an_end_is_cut_off() {
     let endless = (0..4_000).map(move |_| frame(CONTINUATION, 0, 1, &padding));
     let (flooding, honest) = tokio::join!(flood(&tls, std::iter::once(first).chain(endless)), is_served(&tls));
     assert!(flooding.0 < 8 * 1024 * 1024, "{} bytes were taken", flooding.0);
-    assert_eq!(tls.trial.upstream_saw().matches("POST ").count(), 1, "the honest one alone");
+    assert_eq!(tls.test.upstream_saw().matches("POST ").count(), 1, "the honest one alone");
     assert!(honest && is_served(&tls).await);
 }
 
@@ -120,16 +120,16 @@ async fn v55_who_never_shakes_hands_is_closed() {
 }
 
 /// A valid head that promises a body of this length.
-fn promising(trial: &Trial, length: usize) -> String {
-    let (head, body) = trial.good_head(&Deed::trash("/1/a"));
+fn promising(test: &TestGateway, length: usize) -> String {
+    let (head, body) = test.good_head(&Deed::trash("/1/a"));
     let honest = format!("Content-Length: {}\r\n", body.len());
     assert!(head.contains(&honest));
     head.replacen(&honest, &format!("Content-Length: {length}\r\nConnection: close\r\n\r\n"), 1)
 }
 
-async fn served_in_memory(trial: &Trial) -> String {
-    let (head, body) = trial.good_head(&Deed::trash("/1/a"));
-    let mut stream = connect(trial);
+async fn served_in_memory(test: &TestGateway) -> String {
+    let (head, body) = test.good_head(&Deed::trash("/1/a"));
+    let mut stream = connect(test);
     stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
     stream.write_all(&body).await.unwrap();
     until_closed(&mut stream).await.0
@@ -138,22 +138,22 @@ async fn served_in_memory(trial: &Trial) -> String {
 #[tokio::test]
 async fn v55_bodies_that_never_come_take_the_room_for_a_while_only() {
     const LONG: usize = 50_000;
-    let trial = Trial::with_room(BodyRoom::of(2 * LONG)).await;
-    assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "));
+    let test = TestGateway::with_room(BodyRoom::of(2 * LONG)).await;
+    assert!(served_in_memory(&test).await.starts_with("HTTP/1.1 200 "));
     tokio::time::pause();
-    let mut slow: Vec<_> = std::iter::repeat_with(|| connect(&trial)).take(2).collect();
+    let mut slow: Vec<_> = std::iter::repeat_with(|| connect(&test)).take(2).collect();
     for stream in &mut slow {
-        stream.write_all(promising(&trial, LONG).as_bytes()).await.unwrap();
+        stream.write_all(promising(&test, LONG).as_bytes()).await.unwrap();
     }
-    let upstream = trial.upstream_saw();
-    let refused = served_in_memory(&trial).await;
+    let upstream = test.upstream_saw();
+    let refused = served_in_memory(&test).await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains(r#""errorCode":"UNAVAILABLE""#), "{refused}");
     for stream in &mut slow {
         let (answer, seconds) = until_closed(stream).await;
         assert!(answer.starts_with("HTTP/1.1 400 ") && seconds <= 10, "{seconds}: {answer}");
     }
-    assert_eq!(trial.upstream_saw(), upstream, "of none of them did the instance hear");
-    assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "), "the room is free again");
+    assert_eq!(test.upstream_saw(), upstream, "of none of them did the instance hear");
+    assert!(served_in_memory(&test).await.starts_with("HTTP/1.1 200 "), "the room is free again");
 }
 
 #[tokio::test]
@@ -171,34 +171,34 @@ async fn c17_v55_one_users_bodies_do_not_take_the_room_of_all() {
 /// While one request waits for its deposit and fills the memory, another of the same user is
 /// refused.
 async fn room_is_taken(bodies: BodyRoom, want: &str) {
-    let trial = Trial::changed(|ingress| {
-        ingress.bodies = bodies;
-        ingress.deposit_wait = Duration::from_secs(60);
+    let test = TestGateway::changed(|gateway| {
+        gateway.bodies = bodies;
+        gateway.deposit_wait = Duration::from_secs(60);
     })
     .await;
     tokio::time::pause();
-    let (head, body) = trial.good_head(&Deed::trash("/1/a"));
+    let (head, body) = test.good_head(&Deed::trash("/1/a"));
     let unsigned: String =
         head.split_inclusive("\r\n").filter(|line| !line.starts_with("UCloud-Signed-Intent")).collect();
-    let mut waits = connect(&trial);
+    let mut waits = connect(&test);
     waits.write_all(format!("{unsigned}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
     waits.write_all(&body).await.unwrap();
-    let refused = served_in_memory(&trial).await;
+    let refused = served_in_memory(&test).await;
     assert!(refused.starts_with(want), "{refused}");
     let answer = until_closed(&mut waits).await.0;
     assert!(answer.starts_with("HTTP/1.1 482 "), "{answer}");
-    assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "), "the room is free again");
+    assert!(served_in_memory(&test).await.starts_with("HTTP/1.1 200 "), "the room is free again");
 }
 
 #[tokio::test]
 async fn v55_one_user_has_so_many_requests_under_way_and_no_more() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     tokio::time::pause();
     let mut slow = Vec::new();
     loop {
         assert!(slow.len() <= 100, "a user may have any number");
-        let mut stream = connect(&trial);
-        stream.write_all(promising(&trial, 1_000).as_bytes()).await.unwrap();
+        let mut stream = connect(&test);
+        stream.write_all(promising(&test, 1_000).as_bytes()).await.unwrap();
         slow.push(stream);
         // It is under way if the gateway waits for its body; a refused one gets a response.
         let mut first = [0];
@@ -214,5 +214,5 @@ async fn v55_one_user_has_so_many_requests_under_way_and_no_more() {
     for stream in &mut slow[..64] {
         assert!(until_closed(stream).await.0.starts_with("HTTP/1.1 400 "));
     }
-    assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "));
+    assert!(served_in_memory(&test).await.starts_with("HTTP/1.1 200 "));
 }

@@ -230,12 +230,12 @@ const TRICKS: &[Trick] = &[
 
 #[tokio::test]
 async fn v55_no_trick_reaches_the_instance() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let deed = Deed::trash("/1/a");
     for Trick { name, make, status } in TRICKS {
-        let (head, body) = trial.good_head(&deed);
-        let decided = trial.decisions_or_none();
-        let answer = trial.raw(&make(&head, std::str::from_utf8(&body).unwrap())).await;
+        let (head, body) = test.good_head(&deed);
+        let decided = test.decisions_or_none();
+        let answer = test.raw(&make(&head, std::str::from_utf8(&body).unwrap())).await;
         assert_eq!(answer.get(9..12).unwrap_or_default(), *status, "{name}: {answer}");
         assert_eq!(answer.matches("HTTP/1.").count(), 1, "{name}: one answer to one request: {answer}");
         let said: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -244,17 +244,17 @@ async fn v55_no_trick_reaches_the_instance() {
             answer.contains("\r\nx-request-id: ") && answer.contains("\r\nconnection: close\r\n"),
             "{name}: {answer}"
         );
-        assert_eq!(trial.upstream_saw(), "", "{name}");
-        assert_eq!(trial.decisions_or_none(), decided + 1, "{name} leaves its record");
-        assert_eq!(trial.last_decision().0, "refuse", "{name}");
+        assert_eq!(test.upstream_saw(), "", "{name}");
+        assert_eq!(test.decisions_or_none(), decided + 1, "{name} leaves its record");
+        assert_eq!(test.last_decision().0, "refuse", "{name}");
     }
-    let (head, body) = trial.good_head(&deed);
+    let (head, body) = test.good_head(&deed);
     let good =
-        trial.raw(format!("{head}Connection: close\r\n\r\n{}", std::str::from_utf8(&body).unwrap()).as_bytes()).await;
+        test.raw(format!("{head}Connection: close\r\n\r\n{}", std::str::from_utf8(&body).unwrap()).as_bytes()).await;
     assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "what the tricks were made of is good: {good}");
 }
 
-impl Trial {
+impl TestGateway {
     fn decisions_or_none(&self) -> usize {
         std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).map_or(0, |log| log.lines().count())
     }
@@ -262,28 +262,28 @@ impl Trial {
 
 #[tokio::test]
 async fn a_bad_request_behind_a_good_one_is_refused_and_ends_the_connection() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let deed = Deed::trash("/1/a");
-    let good = |trial: &Trial| {
-        let (head, body) = trial.good_head(&deed);
+    let good = |test: &TestGateway| {
+        let (head, body) = test.good_head(&deed);
         format!("{head}\r\n{}", std::str::from_utf8(&body).unwrap())
     };
-    let smuggled = good(&trial).replacen("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1);
-    let answer = trial.raw(format!("{}{}{}", good(&trial), smuggled, good(&trial)).as_bytes()).await;
+    let smuggled = good(&test).replacen("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1);
+    let answer = test.raw(format!("{}{}{}", good(&test), smuggled, good(&test)).as_bytes()).await;
     let statuses: Vec<&str> = answer.match_indices("HTTP/1.1 ").map(|(at, _)| &answer[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "400"]);
-    assert_eq!(trial.upstream_saw().matches("POST /ucloud/").count(), 1);
+    assert_eq!(test.upstream_saw().matches("POST /ucloud/").count(), 1);
 }
 
 #[tokio::test]
 async fn requests_that_follow_each_other_are_answered_in_order() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let mut bytes = String::new();
     for path in ["/1/a", "/1/b", "/1/c"] {
-        let (head, body) = trial.good_head(&Deed::trash(path));
+        let (head, body) = test.good_head(&Deed::trash(path));
         let last = if path == "/1/c" { "Connection: close\r\n" } else { "" };
         bytes += &format!("{head}{last}\r\n{}", std::str::from_utf8(&body).unwrap());
     }
-    let answer = trial.raw(bytes.as_bytes()).await;
+    let answer = test.raw(bytes.as_bytes()).await;
     assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 3, "{answer}");
 }

@@ -187,13 +187,13 @@ const LANES: [Lane; 9] = [
     Lane::Public,
 ];
 
-impl Trial {
+impl TestGateway {
     /// Sends a valid request on that lane, to which the upstream responds with these bytes; returns
     /// the client's response.
     async fn hear(&self, lane: Lane, answer: Vec<u8>) -> Heard {
         *self.hostile.lock().unwrap() = Some(answer);
         // Each request of this test would count against the one address that sends them all.
-        self.ingress.crowd.refund(&std::net::Ipv4Addr::LOCALHOST.into());
+        self.gateway.public_calls.refund(&std::net::Ipv4Addr::LOCALHOST.into());
         let request = self.good(lane);
         Heard::read(&self.raw(request.as_bytes()).await)
     }
@@ -272,12 +272,12 @@ impl Trial {
 
 #[tokio::test]
 async fn v63_s01_of_a_hostile_instances_head_no_byte_reaches_a_browser() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     for lane in LANES {
         let is_file = matches!(lane, Lane::Download | Lane::DownloadHead | Lane::DownloadPart);
         for header in HEADERS {
             for status in [200, 403, 500] {
-                let heard = trial.hear(lane, answer_with(status, header, SCRIPT)).await;
+                let heard = test.hear(lane, answer_with(status, header, SCRIPT)).await;
                 let what = format!("{lane:?}: {status} {header}");
                 heard.assert_inert(&what);
                 assert_eq!(heard.status, status, "{what}");
@@ -290,23 +290,23 @@ async fn v63_s01_of_a_hostile_instances_head_no_byte_reaches_a_browser() {
 
 #[tokio::test]
 async fn v63_s01_a_status_that_no_call_has_is_not_passed_on() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     for lane in LANES {
         for status in STATUSES {
             let why = if [205, 304].contains(status) { "not valid HTTP/1.1" } else { &status.to_string() };
             let answer = answer_with(*status, "location: javascript:alert(1)\r\nwww-authenticate: Basic", "evil");
-            trial.gets_nothing(lane, answer, why).await;
+            test.gets_nothing(lane, answer, why).await;
         }
         if lane != Lane::DownloadPart {
             let part = answer_with(206, "content-range: bytes 0-3/9", "evil");
-            trial.gets_nothing(lane, part, "206").await;
+            test.gets_nothing(lane, part, "206").await;
         }
     }
 }
 
 #[tokio::test]
 async fn v63_s01_framing_that_can_be_read_in_two_ways_is_not_passed_on() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let early = "HTTP/1.1 103 Early Hints\r\nlink: </evil.js>; rel=preload; as=script\r\n\r\n";
     let whole = String::from_utf8(answer_with(200, "content-type: text/html", "evil")).unwrap();
     let answers = [
@@ -331,24 +331,24 @@ async fn v63_s01_framing_that_can_be_read_in_two_ways_is_not_passed_on() {
     ];
     for lane in LANES {
         for answer in &answers {
-            trial.gets_nothing(lane, answer.clone().into_bytes(), "not valid HTTP/1.1").await;
+            test.gets_nothing(lane, answer.clone().into_bytes(), "not valid HTTP/1.1").await;
         }
     }
 }
 
 #[tokio::test]
 async fn v63_s01_trailers_are_no_part_of_an_answer() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: content-type\r\n\r\n4\r\nfile\r\n0\r\ncontent-type: text/html\r\n\r\n";
-    *trial.hostile.lock().unwrap() = Some(answer.as_bytes().to_vec());
-    let heard = trial.raw(trial.good(Lane::Download).as_bytes()).await;
+    *test.hostile.lock().unwrap() = Some(answer.as_bytes().to_vec());
+    let heard = test.raw(test.good(Lane::Download).as_bytes()).await;
     assert!(!heard.contains("text/html") && !heard.ends_with("0\r\n\r\n"), "the answer is cut off: {heard}");
 }
 
 #[tokio::test]
 async fn v63_s01_a_part_of_a_file_says_which_it_is() {
-    let trial = Trial::new().await;
-    let heard = trial.hear(Lane::DownloadPart, answer_with(206, "content-range: bytes 0-1/9", "ab")).await;
+    let test = TestGateway::new().await;
+    let heard = test.hear(Lane::DownloadPart, answer_with(206, "content-range: bytes 0-1/9", "ab")).await;
     heard.assert_inert("a part");
     assert_eq!((heard.status, heard.header("content-range"), heard.body.as_str()), (206, "bytes 0-1/9", "ab"));
     for range in [
@@ -359,21 +359,21 @@ async fn v63_s01_a_part_of_a_file_says_which_it_is() {
         "content-type: multipart/byteranges; boundary=b",
         "content-range: bytes 0-1/9\r\ncontent-range: bytes 0-1/9",
     ] {
-        trial.gets_nothing(Lane::DownloadPart, answer_with(206, range, "ev"), "which part").await;
+        test.gets_nothing(Lane::DownloadPart, answer_with(206, range, "ev"), "which part").await;
     }
-    let beyond = trial.hear(Lane::DownloadPart, answer_with(416, "content-range: bytes */9", "{}")).await;
+    let beyond = test.hear(Lane::DownloadPart, answer_with(416, "content-range: bytes */9", "{}")).await;
     assert_eq!((beyond.status, beyond.header("content-range")), (416, "bytes */9"));
     beyond.assert_inert("beyond the end");
-    trial.gets_nothing(Lane::User, answer_with(416, "content-range: bytes */9", "evil"), "416").await;
+    test.gets_nothing(Lane::User, answer_with(416, "content-range: bytes */9", "evil"), "416").await;
 }
 
 #[tokio::test]
 async fn v63_s01_a_download_keeps_its_name_length_range_and_validators() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let said = "content-type: text/html\r\ncontent-disposition: inline; filename=\"x.html\"; filename*=UTF-8''na%C3%AFve.html\r\n\
                 etag: \"abc\"\r\nlast-modified: Sun, 06 Nov 1994 08:49:37 GMT\r\naccept-ranges: bytes";
     for (lane, body) in [(Lane::Download, SCRIPT), (Lane::DownloadHead, "")] {
-        let heard = trial.hear(lane, answer_with(200, said, SCRIPT)).await;
+        let heard = test.hear(lane, answer_with(200, said, SCRIPT)).await;
         heard.assert_inert("a download");
         let want = "attachment; filename=\"na_ve.html\"; filename*=UTF-8''na%C3%AFve.html";
         assert_eq!(heard.header("content-disposition"), want);
@@ -382,57 +382,57 @@ async fn v63_s01_a_download_keeps_its_name_length_range_and_validators() {
         assert_eq!(heard.header("content-length"), SCRIPT.len().to_string());
         assert_eq!(heard.body, body);
     }
-    let heard = trial.hear(Lane::User, answer_with(503, "retry-after: 99999", "{}")).await;
+    let heard = test.hear(Lane::User, answer_with(503, "retry-after: 99999", "{}")).await;
     assert_eq!((heard.status, heard.header("retry-after")), (503, "3600"));
 }
 
 #[tokio::test]
 async fn v63_s01_a_browser_that_would_run_an_instances_answer_is_refused_before_the_instance_is_asked() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     for destination in ["script", "style", "worker", "sharedworker", "object", "embed", "image", "manifest", "xslt"] {
-        let request = trial.good(Lane::Download);
+        let request = test.good(Lane::Download);
         let line = format!("\r\nSec-Fetch-Dest: {destination}\r\nSec-Fetch-Mode: no-cors\r\nHost:");
-        let heard = Heard::read(&trial.raw(request.replacen("\r\nHost:", &line, 1).as_bytes()).await);
+        let heard = Heard::read(&test.raw(request.replacen("\r\nHost:", &line, 1).as_bytes()).await);
         assert_eq!(heard.status, 403, "{destination}");
         heard.assert_inert(destination);
-        assert!(trial.last_decision().1.starts_with("destination: "));
+        assert!(test.last_decision().1.starts_with("destination: "));
     }
-    assert_eq!(trial.upstream_saw(), "");
+    assert_eq!(test.upstream_saw(), "");
 }
 
 #[tokio::test]
 async fn v64_s01_no_service_worker_comes_from_this_origin() {
-    let trial = Trial::new().await;
-    let page = trial.core.send_http(plain_request("GET", "/ucloud/hpc/connect", &[], "")).await.unwrap();
+    let test = TestGateway::new().await;
+    let page = test.core.send_http(plain_request("GET", "/ucloud/hpc/connect", &[], "")).await.unwrap();
     let html = String::from_utf8(page.bytes.to_vec()).unwrap();
     let asset = html.split(" src=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: hpc.example.org\r\nConnection: close\r\n\r\n");
     let mut requests: Vec<String> =
-        LANES.iter().filter(|lane| **lane != Lane::UploadSocket).map(|lane| trial.good(*lane)).collect();
+        LANES.iter().filter(|lane| **lane != Lane::UploadSocket).map(|lane| test.good(*lane)).collect();
     requests.extend(["/ucloud/hpc/connect", "/ucloud/hpc/intent/calls.json", "/", "/sw.js", &asset].map(get));
     for request in requests {
         for line in ["Service-Worker: script", "Sec-Fetch-Dest: serviceworker"] {
             let request = request.replacen("\r\nHost:", &format!("\r\n{line}\r\nHost:"), 1);
-            let heard = Heard::read(&trial.raw(request.as_bytes()).await);
+            let heard = Heard::read(&test.raw(request.as_bytes()).await);
             assert_eq!(heard.status, 403, "{request}");
             heard.assert_inert(&request);
             let refused = ("refuse".to_owned(), "destination: a service worker".to_owned());
-            assert!(trial.last_decisions().contains(&refused), "{request}: {:?}", trial.last_decisions());
+            assert!(test.last_decisions().contains(&refused), "{request}: {:?}", test.last_decisions());
         }
     }
-    assert_eq!(trial.upstream_saw(), "");
-    assert!(trial.raw(get(&asset).as_bytes()).await.starts_with("HTTP/1.1 200 "), "a page's own script is served");
+    assert_eq!(test.upstream_saw(), "");
+    assert!(test.raw(get(&asset).as_bytes()).await.starts_with("HTTP/1.1 200 "), "a page's own script is served");
 }
 
 /// N18: the log has the result of a request, whatever the instance responds.
 #[tokio::test]
 async fn n18_what_came_of_a_request_is_in_the_log() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     for lane in [Lane::User, Lane::Direct, Lane::Download, Lane::Chunk] {
         for (status, passed_on) in [(200, 200), (404, 404), (503, 503), (302, 502)] {
-            let heard = trial.hear(lane, answer_with(status, "x: y", "{}")).await;
+            let heard = test.hear(lane, answer_with(status, "x: y", "{}")).await;
             assert_eq!(heard.status, passed_on, "{lane:?}");
-            let log = std::fs::read_to_string(trial.directory.path().join("decisions.jsonl")).unwrap();
+            let log = std::fs::read_to_string(test.directory.path().join("decisions.jsonl")).unwrap();
             let of_request = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
             let of_request = of_request.filter(|record| record["requestId"] == heard.header("x-request-id"));
             let said: Vec<_> =
@@ -448,7 +448,7 @@ async fn n18_what_came_of_a_request_is_in_the_log() {
 /// R1: the log has the instance's reason for a refusal, on every lane, as one bounded line.
 #[tokio::test]
 async fn r01_why_an_instance_refused_is_in_the_gateways_log() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let refused =
         |why: &str| serde_json::json!({ "statusCode": 409, "why": why, "errorCode": "ACCOUNT_UNUSABLE" }).to_string();
     let sentence = refused("others may write into your home: chmod 755 ~");
@@ -469,9 +469,9 @@ async fn r01_why_an_instance_refused_is_in_the_gateways_log() {
             (409, long.as_str(), Some(silent), "{}"),
             (200, sentence.as_str(), None, sentence.as_str()),
         ] {
-            let heard = trial.hear(lane, answer_with(status, "x: y", body)).await;
+            let heard = test.hear(lane, answer_with(status, "x: y", body)).await;
             assert_eq!((heard.status, heard.body.as_str()), (status, heard_body), "{lane:?}");
-            let log = std::fs::read_to_string(trial.directory.path().join("decisions.jsonl")).unwrap();
+            let log = std::fs::read_to_string(test.directory.path().join("decisions.jsonl")).unwrap();
             let records = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
             let answered = records.filter(|record| {
                 record["requestId"] == heard.header("x-request-id") && record["decision"] == "answered"

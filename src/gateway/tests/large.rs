@@ -18,21 +18,21 @@ fn real_item(call: &str) -> Value {
     fixture["sent"][0]["body"]["items"][0].clone()
 }
 
-async fn ask(trial: &Trial, deed: &Deed, items: Vec<Value>) -> (u16, usize) {
-    let core = trial.dropping_core();
-    assert_eq!(core.deposit(&trial.sign(deed)).await.unwrap().status, 202);
+async fn ask(test: &TestGateway, deed: &Deed, items: Vec<Value>) -> (u16, usize) {
+    let core = test.dropping_core();
+    assert_eq!(core.deposit(&test.sign(deed)).await.unwrap().status, 202);
     let request = core.request("alice", deed, None).unwrap().with_body(&json!({ "items": items }));
     let length = request.body.as_ref().unwrap().len();
     (core.send(&request).await.unwrap().status, length)
 }
 
-async fn by_default() -> Trial {
-    Trial::changed(|ingress| ingress.body_max = usize::try_from(BODY_DEFAULT).unwrap()).await
+async fn by_default() -> TestGateway {
+    TestGateway::changed(|gateway| gateway.body_max = usize::try_from(BODY_DEFAULT).unwrap()).await
 }
 
 #[tokio::test]
 async fn c17_a_move_of_as_many_files_as_an_intent_covers_passes_by_default() {
-    let trial = by_default().await;
+    let test = by_default().await;
     let pairs: Vec<(String, String)> = (0..ITEMS)
         .map(|number| (format!("/1/in/sample-{number:04}.csv"), format!("/1/out/sample-{number:04}.csv")))
         .collect();
@@ -42,14 +42,14 @@ async fn c17_a_move_of_as_many_files_as_an_intent_covers_passes_by_default() {
         item.clone()
     });
     let items = items.collect();
-    let (status, length) = ask(&trial, &Deed::Move(pairs), items).await;
+    let (status, length) = ask(&test, &Deed::Move(pairs), items).await;
     assert_eq!(status, 200);
     assert!(length > 4_000_000, "{length} bytes are as many as Core sends");
 }
 
 #[tokio::test]
 async fn c17_as_many_folders_as_an_intent_covers_are_made_by_default() {
-    let trial = by_default().await;
+    let test = by_default().await;
     let paths: Vec<String> = (0..ITEMS).map(|number| format!("/1/folder-{number:04}")).collect();
     let mut item = real_item("files.createFolder");
     let items = paths.iter().map(|path| {
@@ -57,7 +57,7 @@ async fn c17_as_many_folders_as_an_intent_covers_are_made_by_default() {
         item.clone()
     });
     let items = items.collect();
-    let (status, length) = ask(&trial, &Deed::CreateFolder(paths), items).await;
+    let (status, length) = ask(&test, &Deed::CreateFolder(paths), items).await;
     assert_eq!(status, 200);
     assert!(length > 2_000_000, "{length} bytes are as many as Core sends");
 }

@@ -15,14 +15,14 @@ use crate::tls::{CurrentKey, acceptor};
 
 /// A gateway behind TLS, and a client that trusts it.
 pub(super) struct Tls {
-    pub(super) trial: Trial,
+    pub(super) test: TestGateway,
     pub(super) address: std::net::SocketAddr,
     certificate: CertificateDer<'static>,
 }
 
 impl Tls {
     pub(super) async fn new() -> Self {
-        let trial = Trial::new().await;
+        let test = TestGateway::new().await;
         let made = rcgen::generate_simple_self_signed(vec!["hpc.example.org".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
@@ -30,9 +30,9 @@ impl Tls {
         let key = CurrentKey::new(Arc::new(CertifiedKey::new(vec![certificate.clone()], key)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Door { tls: Some(acceptor(key).unwrap()), ..trial.door.clone() };
-        tokio::spawn(listener::accept(listener, door));
-        Self { trial, address, certificate }
+        let acceptor = Acceptor { tls: Some(acceptor(key).unwrap()), ..test.acceptor.clone() };
+        tokio::spawn(listener::accept(listener, acceptor));
+        Self { test, address, certificate }
     }
 
     pub(super) async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
@@ -64,10 +64,10 @@ impl Tls {
 
     /// A valid request in HTTP/2.
     pub(super) fn good(&self, deed: &Deed) -> http::request::Builder {
-        http::Request::post(format!("https://hpc.example.org{}", self.trial.core.path(deed.operation())))
-            .header("authorization", format!("Bearer {}", self.trial.core.token().unwrap()))
+        http::Request::post(format!("https://hpc.example.org{}", self.test.core.path(deed.operation())))
+            .header("authorization", format!("Bearer {}", self.test.core.token().unwrap()))
             .header("ucloud-username", "YWxpY2U=")
-            .header("ucloud-signed-intent", self.trial.sign(deed))
+            .header("ucloud-signed-intent", self.test.sign(deed))
     }
 
     pub(super) fn body(deed: &Deed) -> Full<Bytes> {
@@ -78,7 +78,7 @@ impl Tls {
 #[tokio::test]
 async fn a_request_over_tls_is_answered_with_hsts() {
     let tls = Tls::new().await;
-    let (head, body) = tls.trial.good_head(&Deed::trash("/1/a"));
+    let (head, body) = tls.test.good_head(&Deed::trash("/1/a"));
     let mut stream = tls.connect(b"http/1.1").await;
     stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
     stream.write_all(&body).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_request_over_tls_is_answered_with_hsts() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("strict-transport-security: max-age=63072000\r\n"));
     assert!(
-        !tls.trial.raw(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.contains("strict-transport")
+        !tls.test.raw(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.contains("strict-transport")
     );
 }
 
@@ -95,7 +95,7 @@ async fn a_request_over_tls_is_answered_with_hsts() {
 async fn v07_a_refusal_arrives_although_its_request_was_not_read_to_the_end() {
     let tls = Tls::new().await;
     let rest = vec![b'x'; 4 * 1024 * 1024];
-    let (head, body) = tls.trial.good_head(&Deed::trash("/1/a"));
+    let (head, body) = tls.test.good_head(&Deed::trash("/1/a"));
     let head = head.replace(&format!("Content-Length: {}", body.len()), &format!("Content-Length: {}", rest.len()));
     for (status, header) in [(431, format!("X-Long: {}", "a".repeat(60_000))), (413, "X-Short: a".to_owned())] {
         let mut stream = tls.connect(b"http/1.1").await;
@@ -153,7 +153,7 @@ async fn v55_no_trick_of_http2_reaches_the_instance() {
         if let Ok(answer) = answer {
             assert_eq!(answer.status().as_u16(), status, "{name}");
         }
-        assert_eq!(tls.trial.upstream_saw(), "", "{name}");
+        assert_eq!(tls.test.upstream_saw(), "", "{name}");
     }
     let good = tls.good(&deed).body(Tls::body(&deed)).unwrap();
     assert_eq!(tls.http2().await.send_request(good).await.unwrap().status(), 200);
@@ -178,8 +178,8 @@ async fn v30_fields_after_a_body_override_nothing() {
         let request = tls.good(&deed).body(with(trailers)).unwrap();
         let answer = tls.http2_with().await.send_request(request).await.unwrap();
         assert_eq!(answer.status(), 400, "{trailers:?}");
-        assert_eq!(tls.trial.last_decision(), ("refuse".to_owned(), "body: trailers after the body".to_owned()));
-        assert_eq!(tls.trial.upstream_saw(), "", "{trailers:?}");
+        assert_eq!(tls.test.last_decision(), ("refuse".to_owned(), "body: trailers after the body".to_owned()));
+        assert_eq!(tls.test.upstream_saw(), "", "{trailers:?}");
     }
 }
 

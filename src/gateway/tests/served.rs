@@ -4,8 +4,8 @@ use super::*;
 
 const PAGES: [(&str, &str); 3] = [("connect", "same-origin"), ("keys", "same-origin"), ("signer", "unsafe-none")];
 
-async fn get(trial: &Trial, path: &str, headers: &[(&str, &str)]) -> Answer {
-    trial.core.send_http(plain_request("GET", path, headers, "")).await.unwrap()
+async fn get(test: &TestGateway, path: &str, headers: &[(&str, &str)]) -> Answer {
+    test.core.send_http(plain_request("GET", path, headers, "")).await.unwrap()
 }
 
 /// Every value of an attribute `name="…"` in a page.
@@ -16,9 +16,9 @@ fn values<'h>(html: &'h str, name: &str) -> Vec<&'h str> {
 
 #[tokio::test]
 async fn a_page_may_run_our_scripts_and_nothing_else() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     for (page, opener_policy) in PAGES {
-        let answer = get(&trial, &format!("/ucloud/hpc/{page}"), &[]).await;
+        let answer = get(&test, &format!("/ucloud/hpc/{page}"), &[]).await;
         assert_eq!(answer.status, 200, "{page}");
         let check = |name: &str, want: &str| assert_eq!(answer.header(name), want, "{page}: {name}");
         check("content-type", "text/html; charset=utf-8");
@@ -46,14 +46,14 @@ async fn a_page_may_run_our_scripts_and_nothing_else() {
             .collect();
         assert_eq!(allowed, ["clipboard-write", "publickey-credentials-create", "publickey-credentials-get"], "{page}");
     }
-    assert_eq!(trial.upstream_saw(), "", "the gateway serves them itself");
+    assert_eq!(test.upstream_saw(), "", "the gateway serves them itself");
 }
 
 #[tokio::test]
 async fn whatever_a_page_names_is_ours_and_is_there() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     for (page, _) in PAGES {
-        let html = String::from_utf8(get(&trial, &format!("/ucloud/hpc/{page}"), &[]).await.bytes.to_vec()).unwrap();
+        let html = String::from_utf8(get(&test, &format!("/ucloud/hpc/{page}"), &[]).await.bytes.to_vec()).unwrap();
         let lower = html.to_ascii_lowercase();
         assert!(lower.starts_with("<!doctype html>"), "{page}");
         for inline in
@@ -83,23 +83,23 @@ async fn whatever_a_page_names_is_ours_and_is_there() {
         assert!(loaded.len() >= 2, "{page}: {loaded:?}");
         for address in loaded.into_iter().filter(|address| !address.starts_with("data:") && !address.starts_with('#')) {
             assert!(address.starts_with("/ucloud/hpc/"), "{page} names {address}");
-            let answer = get(&trial, address, &[]).await;
+            let answer = get(&test, address, &[]).await;
             assert_eq!(answer.status, 200, "{page} names {address}");
         }
     }
 }
 
 /// An asset's path, read from a page.
-async fn an_asset(trial: &Trial) -> String {
-    let html = String::from_utf8(get(trial, "/ucloud/hpc/connect", &[]).await.bytes.to_vec()).unwrap();
+async fn an_asset(test: &TestGateway) -> String {
+    let html = String::from_utf8(get(test, "/ucloud/hpc/connect", &[]).await.bytes.to_vec()).unwrap();
     (*values(&html, " src").first().unwrap()).to_owned()
 }
 
 #[tokio::test]
 async fn an_asset_may_be_kept_for_good_and_only_our_pages_load_it() {
-    let trial = Trial::new().await;
-    let path = an_asset(&trial).await;
-    let answer = get(&trial, &path, &[("origin", "https://evil.example")]).await;
+    let test = TestGateway::new().await;
+    let path = an_asset(&test).await;
+    let answer = get(&test, &path, &[("origin", "https://evil.example")]).await;
     let check = |name: &str, want: &str| assert_eq!(answer.header(name), want, "{name}");
     check("content-type", "text/javascript; charset=utf-8");
     check("cache-control", "public, max-age=31536000, immutable");
@@ -108,30 +108,30 @@ async fn an_asset_may_be_kept_for_good_and_only_our_pages_load_it() {
     check("x-content-type-options", "nosniff");
     check("access-control-allow-origin", "");
     let style = path.replace("js/connect.js", "css/style.css");
-    assert_eq!(get(&trial, &style, &[]).await.header("content-type"), "text/css; charset=utf-8");
-    let decisions = trial.decisions();
-    get(&trial, &path, &[]).await;
-    assert_eq!(trial.decisions(), decisions, "the same for everybody: no decision");
+    assert_eq!(get(&test, &style, &[]).await.header("content-type"), "text/css; charset=utf-8");
+    let decisions = test.decisions();
+    get(&test, &path, &[]).await;
+    assert_eq!(test.decisions(), decisions, "the same for everybody: no decision");
 }
 
 #[tokio::test]
 async fn whoever_has_a_page_or_asset_is_told_so() {
-    let trial = Trial::new().await;
-    for path in ["/ucloud/hpc/connect".to_owned(), "/ucloud/hpc/intent/calls.json".to_owned(), an_asset(&trial).await] {
-        let first = get(&trial, &path, &[]).await;
-        let again = get(&trial, &path, &[("if-none-match", first.header("etag"))]).await;
+    let test = TestGateway::new().await;
+    for path in ["/ucloud/hpc/connect".to_owned(), "/ucloud/hpc/intent/calls.json".to_owned(), an_asset(&test).await] {
+        let first = get(&test, &path, &[]).await;
+        let again = get(&test, &path, &[("if-none-match", first.header("etag"))]).await;
         assert_eq!((again.status, again.bytes.len()), (304, 0), "{path}");
         for name in ["etag", "cache-control", "content-security-policy"] {
             assert_eq!(again.header(name), first.header(name), "{path}: {name}");
         }
-        assert_eq!(get(&trial, &path, &[("if-none-match", "\"other\"")]).await.status, 200, "{path}");
+        assert_eq!(get(&test, &path, &[("if-none-match", "\"other\"")]).await.status, 200, "{path}");
     }
 }
 
 #[tokio::test]
 async fn no_path_but_an_assets_own_leads_to_one() {
-    let trial = Trial::new().await;
-    let path = an_asset(&trial).await;
+    let test = TestGateway::new().await;
+    let path = an_asset(&test).await;
     let folder = path.trim_end_matches("/js/connect.js");
     let hash = folder.rsplit('/').next().unwrap();
     assert_eq!(hash.len(), 32, "{folder}");
@@ -153,26 +153,25 @@ async fn no_path_but_an_assets_own_leads_to_one() {
         (format!("{folder}/js/./connect.js"), 400),
     ];
     for (trick, want) in tricks {
-        let answer =
-            trial.raw(format!("GET {trick} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        let answer = test.raw(format!("GET {trick} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {want} ")), "{trick}: {answer}");
         assert!(answer.contains("cache-control: no-store\r\n"), "{trick}: {answer}");
     }
     for method in ["POST", "HEAD", "DELETE", "PUT"] {
-        let answer = trial.core.send_http(plain_request(method, &path, &[], "")).await.unwrap();
+        let answer = test.core.send_http(plain_request(method, &path, &[], "")).await.unwrap();
         assert_eq!(answer.status, 404, "{method}");
     }
-    assert_eq!(trial.upstream_saw(), "");
+    assert_eq!(test.upstream_saw(), "");
 }
 
 /// R8: a cookie of a parent domain, or another header that is not read, with bytes outside ASCII.
 #[tokio::test]
 async fn r08_a_cookie_with_other_bytes_than_ascii_shuts_nobody_out() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let ask = async |path: &str, line: &[u8]| {
         let head =
             [format!("GET {path} HTTP/1.1\r\nHost: a\r\n").as_bytes(), line, b"\r\nConnection: close\r\n\r\n"].concat();
-        trial.raw(&head).await[9..12].to_owned()
+        test.raw(&head).await[9..12].to_owned()
     };
     for path in ["/ucloud/hpc/connect", "/ucloud/hpc/keys", "/ucloud/hpc/signer", "/ucloud/hpc/intent/calls.json"] {
         for line in ["Cookie: name=Sørensen", "Referer: https://a.example/ø", "X-Any: 結果", "Cookie: a=b"] {

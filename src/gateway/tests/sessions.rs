@@ -9,7 +9,7 @@ use super::*;
 const DOWNLOAD: &str = "/ucloud/hpc/download";
 const CHUNK: &str = "/ucloud/hpc/chunked/upload";
 
-impl Trial {
+impl TestGateway {
     pub(super) fn token(&self, call: &str) -> String {
         self.token_altered(call, |_, _| {})
     }
@@ -63,13 +63,13 @@ const INVALID: (u16, &str) = (482, "INTENT_INVALID");
 
 #[tokio::test]
 async fn v52_a_download_is_opened_once_by_whoever_has_token_and_proof() {
-    let trial = Trial::new().await;
-    let token = trial.token("files.createDownload");
-    let proof = trial.proof(OPEN, &token, None);
+    let test = TestGateway::new().await;
+    let token = test.token("files.createDownload");
+    let proof = test.proof(OPEN, &token, None);
     let target = format!("{DOWNLOAD}?token={token}&usernameHint=Ym9i&intent={proof}");
     let headers = [("range", "bytes=0-9"), ("if-range", "\"x\""), ("cookie", "a=b"), ("x-other", "1")];
-    assert_eq!(trial.get(&target, &headers).await.0, 200);
-    let saw = trial.upstream_saw();
+    assert_eq!(test.get(&target, &headers).await.0, 200);
+    let saw = test.upstream_saw();
     assert!(saw.starts_with("GET /ucloud/hpc/download HTTP/1.1\r\n"), "{saw}");
     for present in [
         format!("ucloud-session-token: {token}\r\n"),
@@ -82,45 +82,45 @@ async fn v52_a_download_is_opened_once_by_whoever_has_token_and_proof() {
     for absent in ["authorization", "cookie", "x-other", "usernameHint", "ucloud-username"] {
         assert!(!saw.contains(absent), "{absent} went upstream");
     }
-    assert_eq!(trial.last_decision().0, "answered");
-    trial.refused("again", &target, &[], (482, "INTENT_REPLAYED"), "used").await;
-    let second = format!("{DOWNLOAD}?token={token}&intent={}", trial.proof(OPEN, &token, None));
-    trial.refused("with another proof", &second, &[], (482, "INTENT_REPLAYED"), "session token").await;
-    let later = format!("{DOWNLOAD}?token={token}&intent={}", trial.proof(CONTINUE, &token, None));
-    assert_eq!(trial.get(&later, &[("range", "bytes=10-")]).await.0, 200, "the same session goes on");
+    assert_eq!(test.last_decision().0, "answered");
+    test.refused("again", &target, &[], (482, "INTENT_REPLAYED"), "used").await;
+    let second = format!("{DOWNLOAD}?token={token}&intent={}", test.proof(OPEN, &token, None));
+    test.refused("with another proof", &second, &[], (482, "INTENT_REPLAYED"), "session token").await;
+    let later = format!("{DOWNLOAD}?token={token}&intent={}", test.proof(CONTINUE, &token, None));
+    assert_eq!(test.get(&later, &[("range", "bytes=10-")]).await.0, 200, "the same session goes on");
 }
 
 #[tokio::test]
 async fn v52_what_core_saw_opens_nothing() {
-    let trial = Trial::new().await;
-    let token = trial.token("files.createDownload");
-    let good = trial.proof(OPEN, &token, None);
+    let test = TestGateway::new().await;
+    let token = test.token("files.createDownload");
+    let good = test.proof(OPEN, &token, None);
     let with = |token: &str, proof: &str| format!("{DOWNLOAD}?token={token}&intent={proof}");
     let alone = format!("{DOWNLOAD}?token={token}");
     let required = (482, "INTENT_REQUIRED");
-    trial.refused("the token alone", &alone, &[], required, "without the user's proof").await;
-    let bearer = format!("Bearer {}", trial.core.token().unwrap());
-    trial.refused("with Core's token", &alone, &[("authorization", &bearer)], required, "proof").await;
-    let other = trial.token("files.createDownload");
-    trial.refused("another token's proof", &with(&other, &good), &[], INVALID, "parameters").await;
+    test.refused("the token alone", &alone, &[], required, "without the user's proof").await;
+    let bearer = format!("Bearer {}", test.core.token().unwrap());
+    test.refused("with Core's token", &alone, &[("authorization", &bearer)], required, "proof").await;
+    let other = test.token("files.createDownload");
+    test.refused("another token's proof", &with(&other, &good), &[], INVALID, "parameters").await;
     let stranger = InstanceKey::make().unwrap();
     let forged = stranger.token(ORIGIN, "alice", "files.createDownload", countersign_portal::now(), |_, _| {}).unwrap();
-    let proof = trial.proof(OPEN, &forged, None);
-    trial.refused("a token of Core's own", &with(&forged, &proof), &[], UNAUTHORISED, "own instance").await;
-    let forged = trial.token_altered("files.createDownload", |_, claims| claims["username"] = "bob".into());
-    let proof = trial.proof(OPEN, &forged, None);
-    trial.refused("another user's token", &with(&forged, &proof), &[], UNAUTHORISED, "own instance").await;
-    let upload = trial.token("files.createUpload");
-    let proof = trial.proof(OPEN, &upload, None);
-    trial.refused("another endpoint's token", &with(&upload, &proof), &[], UNAUTHORISED, "another endpoint").await;
-    let late = trial.token_altered("files.createDownload", |_, claims| {
+    let proof = test.proof(OPEN, &forged, None);
+    test.refused("a token of Core's own", &with(&forged, &proof), &[], UNAUTHORISED, "own instance").await;
+    let forged = test.token_altered("files.createDownload", |_, claims| claims["username"] = "bob".into());
+    let proof = test.proof(OPEN, &forged, None);
+    test.refused("another user's token", &with(&forged, &proof), &[], UNAUTHORISED, "own instance").await;
+    let upload = test.token("files.createUpload");
+    let proof = test.proof(OPEN, &upload, None);
+    test.refused("another endpoint's token", &with(&upload, &proof), &[], UNAUTHORISED, "another endpoint").await;
+    let late = test.token_altered("files.createDownload", |_, claims| {
         claims["iat"] = (claims["iat"].as_i64().unwrap() - 61).into();
         claims["exp"] = (claims["exp"].as_i64().unwrap() - 61).into();
     });
-    let proof = trial.proof(OPEN, &late, None);
-    trial.refused("late", &with(&late, &proof), &[], (482, "INTENT_STALE"), "expired").await;
+    let proof = test.proof(OPEN, &late, None);
+    test.refused("late", &with(&late, &proof), &[], (482, "INTENT_STALE"), "expired").await;
     let origin = [("origin", "https://evil.example")];
-    trial.refused("a foreign page", &with(&token, &good), &origin, (403, "FORBIDDEN"), "another origin").await;
+    test.refused("a foreign page", &with(&token, &good), &origin, (403, "FORBIDDEN"), "another origin").await;
     let malformed = (400, "BAD_REQUEST");
     for query in [
         format!("token={token}&token={token}&intent={good}"),
@@ -128,36 +128,36 @@ async fn v52_what_core_saw_opens_nothing() {
         format!("token={token}&intent={good}&intent={good}"),
         format!("token={token}&intent={good}&intent"),
     ] {
-        trial.refused("a strange query", &format!("{DOWNLOAD}?{query}"), &[], malformed, "query").await;
+        test.refused("a strange query", &format!("{DOWNLOAD}?{query}"), &[], malformed, "query").await;
     }
     let twice = [("ucloud-signed-intent", &*good)];
-    trial.refused("two proofs", &with(&token, &good), &twice, malformed, "intent").await;
-    trial.refused("no token", DOWNLOAD, &[], UNAUTHORISED, "no session token").await;
-    assert_eq!(trial.upstream_saw(), "");
-    assert_eq!(trial.get(&with(&token, &good), &[("origin", CORE_ORIGIN)]).await.0, 200, "nothing was used up");
-    trial.revoke();
-    let another = trial.token("files.createDownload");
-    let proof = trial.proof(OPEN, &another, None);
-    trial.refused("a revoked key", &with(&another, &proof), &[], INVALID, "revoked").await;
+    test.refused("two proofs", &with(&token, &good), &twice, malformed, "intent").await;
+    test.refused("no token", DOWNLOAD, &[], UNAUTHORISED, "no session token").await;
+    assert_eq!(test.upstream_saw(), "");
+    assert_eq!(test.get(&with(&token, &good), &[("origin", CORE_ORIGIN)]).await.0, 200, "nothing was used up");
+    test.revoke();
+    let another = test.token("files.createDownload");
+    let proof = test.proof(OPEN, &another, None);
+    test.refused("a revoked key", &with(&another, &proof), &[], INVALID, "revoked").await;
 }
 
 #[tokio::test]
 async fn v28_v29_a_piece_is_passed_on_as_it_was_signed_and_not_otherwise() {
-    let trial = Trial::new().await;
-    let token = trial.token("files.createUpload");
+    let test = TestGateway::new().await;
+    let token = test.token("files.createUpload");
     let piece = Piece { offset: 0, bytes: b"first half ", total: 22 };
-    let proof = trial.proof(OPEN, &token, Some(&piece));
+    let proof = test.proof(OPEN, &token, Some(&piece));
     let check = async |altered: Piece<'_>, body: &[u8], want: (u16, &str)| {
-        assert_eq!(trial.send(&token, &proof, &altered, body).await, (want.0, want.1.to_owned()), "{altered:?}");
-        assert_eq!(trial.upstream_saw(), "", "{altered:?}");
+        assert_eq!(test.send(&token, &proof, &altered, body).await, (want.0, want.1.to_owned()), "{altered:?}");
+        assert_eq!(test.upstream_saw(), "", "{altered:?}");
     };
     check(Piece { offset: 11, ..piece }, piece.bytes, INVALID).await;
     check(Piece { offset: -2, ..piece }, piece.bytes, (400, "BAD_REQUEST")).await;
     check(Piece { total: 11, ..piece }, piece.bytes, INVALID).await;
     check(Piece { bytes: b"other bytes", ..piece }, b"other bytes", INVALID).await;
     check(piece, b"more bytes than were signed", INVALID).await;
-    assert_eq!(trial.send(&token, &proof, &piece, piece.bytes).await.0, 200);
-    let saw = trial.upstream_saw();
+    assert_eq!(test.send(&token, &proof, &piece, piece.bytes).await.0, 200);
+    let saw = test.upstream_saw();
     assert!(saw.starts_with("POST /ucloud/hpc/chunked/upload HTTP/1.1\r\n") && saw.ends_with("first half "), "{saw}");
     for present in ["chunked-upload-offset: 0\r\n", "chunked-upload-total-size: 22\r\n", "content-length: 11\r\n"] {
         assert!(saw.contains(present), "{present} in {saw}");
@@ -165,20 +165,20 @@ async fn v28_v29_a_piece_is_passed_on_as_it_was_signed_and_not_otherwise() {
     assert!(saw.contains(&format!("content-digest: {}\r\n", piece.content_digest())), "{saw}");
     assert!(!saw.contains("chunked-upload-token") && !saw.contains("ucloud-username"), "{saw}");
     let next = Piece { offset: 11, bytes: b"second half", total: 22 };
-    let proof = trial.proof(CONTINUE, &token, Some(&next));
-    assert_eq!(trial.send(&token, &proof, &next, next.bytes).await.0, 200);
-    assert!(trial.upstream_saw().ends_with("second half"));
-    assert_eq!(trial.send(&token, &proof, &next, next.bytes).await, (482, "INTENT_REPLAYED".to_owned()));
+    let proof = test.proof(CONTINUE, &token, Some(&next));
+    assert_eq!(test.send(&token, &proof, &next, next.bytes).await.0, 200);
+    assert!(test.upstream_saw().ends_with("second half"));
+    assert_eq!(test.send(&token, &proof, &next, next.bytes).await, (482, "INTENT_REPLAYED".to_owned()));
 }
 
 #[tokio::test]
 async fn a_long_piece_passes_without_being_held() {
-    let trial = Trial::with_room(BodyRoom::of(1)).await;
-    let token = trial.token("files.createUpload");
+    let test = TestGateway::with_room(BodyRoom::of(1)).await;
+    let token = test.token("files.createUpload");
     let bytes = vec![b'x'; 20_000_000];
     let piece = Piece { offset: 0, bytes: &bytes, total: 20_000_000 };
-    let proof = trial.proof(OPEN, &token, Some(&piece));
-    let answer = trial.send(&token, &proof, &piece, &bytes).await;
+    let proof = test.proof(OPEN, &token, Some(&piece));
+    let answer = test.send(&token, &proof, &piece, &bytes).await;
     assert_eq!(answer.0, 200, "{answer:?}");
     let bytes = vec![b'x'; 32_000_001];
     let piece = Piece { offset: 0, bytes: &bytes, total: 32_000_001 };
@@ -187,52 +187,52 @@ async fn a_long_piece_passes_without_being_held() {
          Chunked-Upload-Total-Size: 32000001\r\nContent-Length: 32000001\r\nContent-Digest: {}\r\n\r\n",
         piece.content_digest()
     );
-    assert!(trial.raw(head.as_bytes()).await.starts_with("HTTP/1.1 400 "), "more than a piece may have");
+    assert!(test.raw(head.as_bytes()).await.starts_with("HTTP/1.1 400 "), "more than a piece may have");
 }
 
 #[tokio::test]
 async fn where_no_proof_is_asked_for_a_token_still_opens_once() {
-    let trial = Trial::changed(|ingress| ingress.proof = ProofNeed::Off).await;
-    let token = trial.token("files.createDownload");
+    let test = TestGateway::changed(|gateway| gateway.proof = ProofNeed::Off).await;
+    let token = test.token("files.createDownload");
     let target = format!("{DOWNLOAD}?token={token}");
-    assert_eq!(trial.get(&target, &[]).await.0, 200);
-    trial.refused("again", &target, &[], (482, "INTENT_REPLAYED"), "session token").await;
-    let upload = trial.token("files.createUpload");
+    assert_eq!(test.get(&target, &[]).await.0, 200);
+    test.refused("again", &target, &[], (482, "INTENT_REPLAYED"), "session token").await;
+    let upload = test.token("files.createUpload");
     let piece = Piece { offset: 0, bytes: b"x", total: 2 };
-    assert_eq!(trial.send(&upload, "", &piece, b"x").await.0, 200);
-    assert_eq!(trial.send(&upload, "", &Piece { offset: 1, ..piece }, b"x").await.0, 200, "and goes on");
+    assert_eq!(test.send(&upload, "", &piece, b"x").await.0, 200);
+    assert_eq!(test.send(&upload, "", &Piece { offset: 1, ..piece }, b"x").await.0, 200, "and goes on");
 }
 
 #[tokio::test]
 async fn without_an_instance_there_is_no_session_and_none_is_started() {
-    let trial = Trial::new().await;
-    trial.instance_is_up.store(false, Ordering::SeqCst);
-    let token = trial.token("files.createDownload");
-    let target = format!("{DOWNLOAD}?token={token}&intent={}", trial.proof(OPEN, &token, None));
-    assert_eq!(trial.get(&target, &[]).await, (449, "NO_INSTANCE".to_owned()));
-    trial.instance_is_up.store(true, Ordering::SeqCst);
-    assert_eq!(trial.get(&target, &[]).await.0, 200, "nothing was used up");
+    let test = TestGateway::new().await;
+    test.instance_is_up.store(false, Ordering::SeqCst);
+    let token = test.token("files.createDownload");
+    let target = format!("{DOWNLOAD}?token={token}&intent={}", test.proof(OPEN, &token, None));
+    assert_eq!(test.get(&target, &[]).await, (449, "NO_INSTANCE".to_owned()));
+    test.instance_is_up.store(true, Ordering::SeqCst);
+    assert_eq!(test.get(&target, &[]).await.0, 200, "nothing was used up");
 }
 
 #[tokio::test]
 async fn a_head_without_its_body() {
-    let trial = Trial::new().await;
-    let token = trial.token("files.createDownload");
-    let target = format!("{DOWNLOAD}?token={token}&intent={}", trial.proof(OPEN, &token, None));
+    let test = TestGateway::new().await;
+    let token = test.token("files.createDownload");
+    let target = format!("{DOWNLOAD}?token={token}&intent={}", test.proof(OPEN, &token, None));
     let request = format!("HEAD {target} HTTP/1.1\r\nHost: hpc.example.org\r\nConnection: close\r\n\r\n");
-    let answer = trial.raw(request.as_bytes()).await;
+    let answer = test.raw(request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("content-length: 11\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
-    assert!(trial.upstream_saw().starts_with("HEAD /ucloud/hpc/download"));
-    let elsewhere = trial.raw(b"HEAD /ucloud/hpc/connect HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(test.upstream_saw().starts_with("HEAD /ucloud/hpc/download"));
+    let elsewhere = test.raw(b"HEAD /ucloud/hpc/connect HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
 }
 
 #[tokio::test]
 async fn a_refusal_that_leaves_a_long_body_unread_ends_the_connection_and_says_so() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     for (length, want) in [(4 * 1024, ""), (400 * 1024, "close")] {
-        let (token, bytes) = (trial.token("files.createUpload"), vec![7; length]);
+        let (token, bytes) = (test.token("files.createUpload"), vec![7; length]);
         let total = i64::try_from(length).unwrap();
         let piece = Piece { offset: 0, bytes: &bytes, total };
         let (total, digest) = (total.to_string(), piece.content_digest());
@@ -246,7 +246,7 @@ async fn a_refusal_that_leaves_a_long_body_unread_ends_the_connection_and_says_s
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let answer = trial.core.send_http(request.body(Full::from(bytes)).unwrap()).await.unwrap();
+        let answer = test.core.send_http(request.body(Full::from(bytes)).unwrap()).await.unwrap();
         assert_eq!(
             (verdict(&answer), answer.header("connection")),
             ((482, "INTENT_REQUIRED".to_owned()), want),

@@ -172,7 +172,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-impl Trial {
+impl TestGateway {
     /// Opens a socket as today's Core does, or returns the status and class of the refusal.
     async fn open(&self, target: &str, headers: &[(&str, &str)]) -> Result<Socket, (u16, String)> {
         let host = self.core.endpoint().origin().replace("http://", "");

@@ -1,15 +1,15 @@
 //! Ends a socket whose keys are no longer valid (P6): checks with each notice, and often enough to
 //! see one expire.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign_keys::identity::{KeyId, Username};
 
 use super::close::End;
-use crate::ingress::Ingress;
 use crate::response::refusal::{Failure, Refusal};
 use crate::server_link::key_cache::{AsOf, KeyCacheFailure};
+use crate::state::Gateway;
 
 /// Keys of one socket. A browser has one; a Core that keeps a socket for a user brings one for each
 /// of the user's browsers.
@@ -23,15 +23,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SAID_WITHIN: Duration = Duration::from_millis(500);
 
 /// The keys that a socket depends on.
-pub(super) struct KeyWatch<'i> {
-    ingress: &'i Ingress,
-    username: &'i Username,
+pub(super) struct KeyWatch<'g> {
+    gateway: &'g Arc<Gateway>,
+    username: &'g Username,
     keys: Mutex<Vec<KeyId>>,
 }
 
-impl<'i> KeyWatch<'i> {
-    pub(super) const fn new(ingress: &'i Ingress, username: &'i Username) -> Self {
-        Self { ingress, username, keys: Mutex::new(Vec::new()) }
+impl<'g> KeyWatch<'g> {
+    pub(super) const fn new(gateway: &'g Arc<Gateway>, username: &'g Username) -> Self {
+        Self { gateway, username, keys: Mutex::new(Vec::new()) }
     }
 
     /// Makes the socket depend on this key too.
@@ -49,7 +49,7 @@ impl<'i> KeyWatch<'i> {
 
     /// Returns when one of the keys is not valid any more, or its state cannot be determined.
     pub(super) async fn ends(&self) -> End {
-        let mut endings = self.ingress.key_cache.endings();
+        let mut endings = self.gateway.key_cache.endings();
         loop {
             // After a notice or after the interval, the check is the same.
             let _ = tokio::time::timeout(LOOK_EVERY, endings.changed()).await;
@@ -63,8 +63,8 @@ impl<'i> KeyWatch<'i> {
     }
 
     async fn look(&self, kid: KeyId) -> Result<(), Refusal> {
-        let now = self.ingress.now()?;
-        let standing = self.ingress.key_cache.check_standing(self.username, kid, AsOf::Earlier, now);
+        let now = self.gateway.now()?;
+        let standing = self.gateway.key_cache.check_standing(self.username, kid, AsOf::Earlier, now);
         let said = tokio::time::timeout(SAID_WITHIN, standing).await;
         said.map_err(|_elapsed| Failure::KeyCache(KeyCacheFailure::Slow))?
     }

@@ -28,15 +28,15 @@ use super::close::{End, close_client, close_upstream};
 use super::keepalive::{LastSeen, MESSAGES, UNSAID_MAX, limits, write};
 use super::key_watch::KeyWatch;
 use super::message::{Streams, Written};
-use crate::ingress::{AuditContext, Ingress};
-use crate::limits::connections::{Place, Shown};
-use crate::pipeline::core::Reuse;
+use crate::exchange::Exchange;
+use crate::limits::connections::{ClientConnection, Principal};
 use crate::pipeline::forward::{self, ToInstance};
+use crate::pipeline::instance::Reuse;
 use crate::response::instance_answer::Content;
 use crate::response::refusal::{Refusal, SocketRejection};
-use crate::response::request_id::RequestId;
 use crate::response::{self, Afterwards, Answer};
 use crate::shutdown::shutdown_requested;
+use crate::state::Gateway;
 use crate::upstream::{Stream, Switching, UpstreamFailure};
 use countersign_audit::Verdict;
 use countersign_os::limits::{Bucket, InFlight};
@@ -49,7 +49,7 @@ type FromInstance = SplitStream<WebSocketStream<Stream>>;
 
 /// A socket opened for a user whom the handshake names; each message has to prove it.
 pub(super) struct Rpc {
-    pub(super) ingress: Arc<Ingress>,
+    pub(super) gateway: Arc<Gateway>,
     pub(super) path: String,
     pub(super) username: Username,
     /// Core's token from the handshake.
@@ -63,9 +63,9 @@ pub(super) struct Rpc {
 struct Work<'w> {
     rpc: &'w Rpc,
     /// The connection that became the socket.
-    place: &'w Arc<Place>,
+    client: &'w Arc<ClientConnection>,
     streams: &'w Streams,
-    standing: &'w KeyWatch<'w>,
+    key_watch: &'w KeyWatch<'w>,
     /// Messages to the client.
     say: mpsc::Sender<Message>,
     /// Receives the instance's side when it is open.
@@ -84,7 +84,7 @@ enum Sent {
 
 impl Rpc {
     /// Serves the socket until it ends.
-    pub(super) async fn run<S>(mut self, stream: S, mut stop: watch::Receiver<bool>, place: &Arc<Place>)
+    pub(super) async fn run<S>(mut self, stream: S, mut stop: watch::Receiver<bool>, client: &Arc<ClientConnection>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -94,13 +94,13 @@ impl Rpc {
         let (opened, open) = oneshot::channel();
         let (streams, heard) = (Streams::default(), LastSeen::new());
         let waiting = self.waiting.take();
-        let standing = KeyWatch::new(&self.ingress, &self.username);
+        let key_watch = KeyWatch::new(&self.gateway, &self.username);
         let (mut instance, mut in_hand) = (None, None);
         let mut work = Work {
             rpc: &self,
-            place,
+            client,
             streams: &streams,
-            standing: &standing,
+            key_watch: &key_watch,
             say: say.clone(),
             opened: Some(opened),
             waiting,
@@ -109,14 +109,13 @@ impl Rpc {
         let end = tokio::select! {
             biased;
             () = shutdown_requested(&mut stop) => End::Stop,
-            end = standing.ends() => end,
+            end = key_watch.ends() => end,
             end = relay(open, &say, &streams) => end,
             end = write(&mut sink, &mut unsaid, &mut in_hand, &heard) => end,
             end = work.listen(&mut source, &mut instance, &heard) => end,
         };
         if let End::KeyWatch(refusal) = &end {
-            let known = AuditContext::on_socket(place, &self.username);
-            self.ingress.record_refusal(refusal, None, &self.ingress.ids.next(), &known);
+            Exchange::on_socket(&self.gateway, client, &self.username).record_refusal(refusal, None);
         }
         drop((work, say));
         if let Some(instance) = instance {
@@ -144,7 +143,7 @@ async fn relay(open: oneshot::Receiver<FromInstance>, say: &mpsc::Sender<Message
     }
 }
 
-impl Work<'_> {
+impl<'w> Work<'w> {
     /// Handles the client's messages until the client is gone or breaks a rule.
     async fn listen<S>(
         &mut self,
@@ -190,9 +189,8 @@ impl Work<'_> {
             Ok(None) => return Ok(()),
             Err(refusal) => return Err(self.ended(refusal, None).await),
         };
-        let id = self.rpc.ingress.ids.next();
-        let mut known = AuditContext::on_socket(self.place, &self.rpc.username);
-        match self.admit(&written, instance, &id, &mut known).await {
+        let mut exchange = self.exchange();
+        match self.admit(&written, instance, &mut exchange).await {
             Ok(Sent::On) => Ok(()),
             Ok(Sent::Answered(answer)) => {
                 self.say(response::last_of(*answer, &written.stream_id).await).await;
@@ -200,9 +198,9 @@ impl Work<'_> {
             }
             Err(refusal) => {
                 let (said, status, afterwards) = response::refused_stream(&refusal, &written.stream_id);
-                self.rpc.ingress.record_refusal(&refusal, Some(status), &id, &known);
+                exchange.record_refusal(&refusal, Some(status));
                 self.say(said).await;
-                let is_too_often = self.rpc.ingress.is_refused_too_often(&known);
+                let is_too_often = exchange.is_refused_too_often();
                 match afterwards {
                     // Core has one call for a socket and waits until it is closed. A client with
                     // more open streams keeps those.
@@ -218,61 +216,60 @@ impl Work<'_> {
         &mut self,
         written: &Written<'_>,
         instance: &mut Option<ToInstance>,
-        id: &RequestId,
-        known: &mut AuditContext,
+        exchange: &mut Exchange<'_>,
     ) -> Result<Sent, Refusal> {
-        let (ingress, username) = (&self.rpc.ingress, &self.rpc.username);
-        let row = ingress.calls.socket_row(&self.rpc.path, &written.call).ok_or(Rejection::NoSuchCall)?;
-        known.call = Some(row.row().call().clone());
-        ingress.check_maintenance(username)?;
+        let (gateway, username) = (&self.rpc.gateway, &self.rpc.username);
+        let row = gateway.calls.socket_row(&self.rpc.path, &written.call).ok_or(Rejection::NoSuchCall)?;
+        exchange.call = Some(row.row().call().clone());
+        gateway.check_maintenance(username)?;
         if let (Some(cancel), Some(instance)) = (written.cancels(), &mut *instance)
             && self.streams.has(&cancel.stream_id)
         {
-            ingress.record(Verdict::Forward, id, known)?;
+            exchange.record(Verdict::Forward)?;
             forward::cancel(&cancel, written, instance).await?;
             return Ok(Sent::On);
         }
         let token = written.bearer().or(self.rpc.token.as_ref().map(|token| token.expose().as_str()));
         let token = token.ok_or(RequestRejection::NoToken)?;
         let presented = Presented::of_message(&row, token, username.clone(), written.intent(), INTENT_MAX)?;
-        let Authenticated::User(request) = ingress.authenticate(presented, ingress.now()?)? else {
+        let Authenticated::User(request) = gateway.authenticate(presented, gateway.now()?)? else {
             return Err(Rejection::NoSuchCall.into());
         };
-        known.show(Shown::Core);
+        exchange.authenticated_as(Principal::Core);
 
-        let _under_way = ingress.fair.begin(username).ok_or(Refusal::TooMany)?;
-        let epoch = ingress.key_cache.epoch();
+        let _in_flight = gateway.in_flight.begin(username).ok_or(Refusal::TooMany)?;
+        let epoch = gateway.key_cache.epoch();
         let from_message = match request.intent() {
-            Some(text) => Some(ingress.verify(username, text).await?),
+            Some(text) => Some(gateway.verify(username, text).await?),
             None => None,
         };
         let items = Items::read(request.row(), written.payload())?;
-        let until = Instant::now() + ingress.deposit_wait;
-        let deposit = ingress.deposit_for(request.row(), username, from_message.as_ref(), &items, until).await?;
+        let until = Instant::now() + gateway.deposit_wait;
+        let deposit = gateway.deposit_for(request.row(), username, from_message.as_ref(), &items, until).await?;
         let intent = match (from_message, &deposit) {
             (Some(intent), _) => intent,
             (None, Some(deposit)) => deposit.intent.clone(),
             (None, None) => return Err(IntentRejection::Missing.into()),
         };
         let kid = intent.kid();
-        known.kid = Some(kid);
+        exchange.kid = Some(kid);
 
-        let authorised = ingress.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
+        let authorised = gateway.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
         let connection = match instance {
             Some(_) => None,
-            None => Some(ingress.connect_or_start(Reuse::Fresh, username).await?),
+            None => Some(gateway.connect_or_start(Reuse::Fresh, username).await?),
         };
         // From here on the socket ends with this key; an earlier revocation is found by the check
         // in `consume`.
-        self.standing.add(kid)?;
+        self.key_watch.add(kid)?;
         let stream = self.streams.begin(&written.stream_id)?;
         if self.counted.is_none() {
-            self.counted = Some(ingress.sockets.begin(username).ok_or(Refusal::TooMany)?);
+            self.counted = Some(gateway.sockets.begin(username).ok_or(Refusal::TooMany)?);
             self.waiting = None;
         }
-        let permit = ingress.consume(authorised, deposit, epoch, id, known).await?;
+        let permit = exchange.consume(authorised, deposit, epoch).await?;
         if let Some(connection) = connection {
-            match forward::socket(&permit, connection, id).await? {
+            match forward::socket(&permit, connection, &exchange.id).await? {
                 Switching::Switched(switched) => {
                     let (sink, source) = switched.into_socket(limits()).await.split();
                     *instance = Some(sink);
@@ -292,11 +289,14 @@ impl Work<'_> {
     /// Refuses, records, and ends the socket for the client's fault.
     async fn ended(&self, refusal: impl Into<Refusal>, stream_id: Option<&str>) -> End {
         let refusal = refusal.into();
-        let known = AuditContext::on_socket(self.place, &self.rpc.username);
         let (said, status, _) = response::refused_stream(&refusal, stream_id.unwrap_or_default());
-        self.rpc.ingress.record_refusal(&refusal, Some(status), &self.rpc.ingress.ids.next(), &known);
+        self.exchange().record_refusal(&refusal, Some(status));
         self.say(said).await;
         End::Policy
+    }
+
+    fn exchange(&self) -> Exchange<'w> {
+        Exchange::on_socket(&self.rpc.gateway, self.client, &self.rpc.username)
     }
 
     async fn say(&self, text: String) {

@@ -7,14 +7,13 @@
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::session::PresentedSession;
 
+use crate::exchange::Exchange;
 use crate::http1::upgrade::Key;
-use crate::ingress::{AuditContext, Client, Ingress};
-use crate::pipeline::core::Reuse;
 use crate::pipeline::forward;
+use crate::pipeline::instance::Reuse;
 use crate::response::Answer;
 use crate::response::instance_answer::Content;
 use crate::response::refusal::Refusal;
-use crate::response::request_id::RequestId;
 use crate::upstream::{Switched, Switching};
 
 /// A session whose instance has switched.
@@ -25,24 +24,22 @@ pub(super) struct Opened {
     pub(super) instance: Switched,
 }
 
-impl Ingress {
+impl Exchange<'_> {
     /// Consumes token and proof and opens the instance's side, which verifies both again.
     pub(super) async fn open_session_socket(
-        &self,
+        &mut self,
         presented: PresentedSession<'_>,
         key: &Key,
-        client: Client,
-        id: &RequestId,
-        known: &mut AuditContext,
     ) -> Result<Result<Opened, Answer>, Refusal> {
+        let gateway = self.gateway;
         let username = presented.claimed_username().clone();
-        let authorised = self.judge_session(presented, client, known).await?;
-        if self.sockets.begin(&username).is_none() {
+        let authorised = self.judge_session(presented).await?;
+        if gateway.sockets.begin(&username).is_none() {
             return Err(Refusal::TooMany);
         }
-        let (permit, connection) = self.pass(authorised, Reuse::Fresh, id, known).await?;
+        let (permit, connection) = self.pass(authorised, Reuse::Fresh).await?;
         let kid = permit.kid();
-        match forward::session_socket(permit, &self.provider, key, connection, id).await? {
+        match forward::session_socket(permit, &gateway.provider, key, connection, &self.id).await? {
             Switching::Switched(instance) => Ok(Ok(Opened { username, kid, instance })),
             Switching::Answered(answer) => Ok(Err(answer.pass_on(Content::Json)?)),
         }

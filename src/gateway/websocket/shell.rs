@@ -27,18 +27,18 @@ use super::key_watch::KeyWatch;
 use super::message::Written;
 use super::rpc::FIRST_WITHIN;
 use super::session::Opened;
+use crate::exchange::Exchange;
 use crate::http1::upgrade::Key;
-use crate::ingress::{AuditContext, Client, Ingress};
-use crate::limits::connections::Place;
+use crate::limits::connections::ClientConnection;
 use crate::pipeline::forward::{self, ToInstance};
 use crate::response::refusal::{Refusal, SocketRejection};
 use crate::response::{self, Afterwards};
 use crate::shutdown::shutdown_requested;
+use crate::state::Gateway;
 use countersign_os::limits::Bucket;
 
 pub(super) struct Shell {
-    pub(super) ingress: Arc<Ingress>,
-    pub(super) client: Client,
+    pub(super) gateway: Arc<Gateway>,
     pub(super) username: Username,
     pub(super) stage: Stage,
 }
@@ -59,16 +59,16 @@ pub(super) struct Initialise {
 
 impl Shell {
     /// Serves the socket until it ends.
-    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>, place: &Arc<Place>)
+    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>, client: &Arc<ClientConnection>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { ingress, client, username, stage } = self;
+        let Self { gateway, username, stage } = self;
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits())).await;
         let (opened, first) = match stage {
             Stage::Open(opened) => (Ok(opened), None),
             Stage::AwaitsProof(token) => {
-                let waiting = Waiting { ingress: &ingress, client, username: &username, token: &token, place };
+                let waiting = Waiting { gateway: &gateway, username: &username, token: &token, client };
                 let opening = tokio::time::timeout(FIRST_WITHIN, waiting.open(&mut socket));
                 let opened = tokio::select! {
                     biased;
@@ -90,18 +90,17 @@ impl Shell {
                 let (sink, source) = socket.split();
                 close_client(&end, sink, source, None, unsaid).await;
             }
-            Ok(opened) => relay(&ingress, opened, first, socket, (say, unsaid), stop).await,
+            Ok(opened) => relay(&gateway, client, opened, first, socket, (say, unsaid), stop).await,
         }
     }
 }
 
 /// A shell without a verified proof.
 struct Waiting<'w> {
-    ingress: &'w Ingress,
-    client: Client,
+    gateway: &'w Arc<Gateway>,
     username: &'w Username,
     token: &'w Secret<String>,
-    place: &'w Arc<Place>,
+    client: &'w Arc<ClientConnection>,
 }
 
 impl Waiting<'_> {
@@ -133,8 +132,7 @@ impl Waiting<'_> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let id = self.ingress.ids.next();
-        let mut known = AuditContext::on_socket(self.place, self.username);
+        let mut exchange = self.exchange();
         let read = Written::read(text);
         let stream_id = read.as_ref().ok().and_then(Option::as_ref).map(|written| written.stream_id.clone());
         let opening = async {
@@ -149,7 +147,7 @@ impl Waiting<'_> {
             let piece = Piece::default();
             let presented = PresentedSession::parse(SessionEndpoint::ShellSocket, token, Some(proof), piece)?;
             let key = Key::new().map_err(crate::response::refusal::Failure::from)?;
-            self.ingress.open_session_socket(presented, &key, self.client, &id, &mut known).await.map(Some)
+            exchange.open_session_socket(presented, &key).await.map(Some)
         };
         let (said, end) = match opening.await {
             Ok(None) => return Ok(None),
@@ -160,7 +158,7 @@ impl Waiting<'_> {
             Err(refusal) => {
                 let stream_id = stream_id.as_deref().unwrap_or_default();
                 let (said, status, afterwards) = response::refused_message(&refusal, stream_id);
-                self.ingress.record_refusal(&refusal, Some(status), &id, &known);
+                exchange.record_refusal(&refusal, Some(status));
                 (said, (afterwards == Afterwards::Close).then_some(End::Policy))
             }
         };
@@ -170,15 +168,19 @@ impl Waiting<'_> {
 
     /// Records the refusal, and ends the socket for what the client did or omitted.
     fn ended(&self, rejection: SocketRejection) -> End {
-        let known = AuditContext::on_socket(self.place, self.username);
-        self.ingress.record_refusal(&rejection.into(), None, &self.ingress.ids.next(), &known);
+        self.exchange().record_refusal(&rejection.into(), None);
         End::Policy
+    }
+
+    fn exchange(&self) -> Exchange<'_> {
+        Exchange::on_socket(self.gateway, self.client, self.username)
     }
 }
 
 /// Relays messages in both directions until one side closes or the user's key ends.
 async fn relay<S>(
-    ingress: &Ingress,
+    gateway: &Arc<Gateway>,
+    client: &Arc<ClientConnection>,
     opened: Opened,
     first: Option<Utf8Bytes>,
     socket: WebSocketStream<S>,
@@ -190,13 +192,13 @@ async fn relay<S>(
     let Opened { username, kid, instance } = opened;
     let (mut instance, from_instance) = instance.into_socket(limits()).await.split();
     let (mut sink, mut source) = socket.split();
-    let standing = KeyWatch::new(ingress, &username);
+    let key_watch = KeyWatch::new(gateway, &username);
     let (heard, mut in_hand) = (LastSeen::new(), None);
-    let end = match (ingress.sockets.begin(&username), is_counted(&standing, kid)) {
+    let end = match (gateway.sockets.begin(&username), is_counted(&key_watch, kid)) {
         (Some(_counted), true) => tokio::select! {
             biased;
             () = shutdown_requested(&mut stop) => End::Stop,
-            end = standing.ends() => end,
+            end = key_watch.ends() => end,
             end = from(from_instance, &say) => end,
             end = write(&mut sink, &mut unsaid, &mut in_hand, &heard) => end,
             end = to(first, &mut source, &mut instance, &heard) => end,
@@ -204,16 +206,15 @@ async fn relay<S>(
         (None, _) | (_, false) => End::Policy,
     };
     if let End::KeyWatch(refusal) = &end {
-        let known = AuditContext::of_session(&username, kid);
-        ingress.record_refusal(refusal, None, &ingress.ids.next(), &known);
+        Exchange::of_session(gateway, client, &username, kid).record_refusal(refusal, None);
     }
     drop(say);
     close_upstream(&end, instance).await;
     close_client(&end, sink, source, in_hand, unsaid).await;
 }
 
-fn is_counted(standing: &KeyWatch<'_>, kid: Option<KeyId>) -> bool {
-    kid.is_none_or(|kid| standing.add(kid).is_ok())
+fn is_counted(key_watch: &KeyWatch<'_>, kid: Option<KeyId>) -> bool {
+    kid.is_none_or(|kid| key_watch.add(kid).is_ok())
 }
 
 async fn from(mut instance: SplitStream<WebSocketStream<crate::upstream::Stream>>, say: &mpsc::Sender<Message>) -> End {

@@ -16,8 +16,10 @@ use super::close::End;
 use super::keepalive::LastSeen;
 use super::key_watch::KeyWatch;
 use super::session::Opened;
-use crate::ingress::{AuditContext, Ingress};
+use crate::exchange::Exchange;
+use crate::limits::connections::ClientConnection;
 use crate::shutdown::shutdown_requested;
+use crate::state::Gateway;
 
 /// Longest silence in both directions. An instance pings every 30 s, and a live client answers.
 const IDLE: Duration = Duration::from_secs(120);
@@ -27,41 +29,40 @@ const BUFFER: usize = 64 * 1024;
 
 /// An upload's socket, with the instance's side open.
 pub(super) struct Tunnel {
-    pub(super) ingress: Arc<Ingress>,
+    pub(super) gateway: Arc<Gateway>,
     pub(super) opened: Opened,
 }
 
 impl Tunnel {
     /// Relays bytes until one side closes, or the socket has to end.
-    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>)
+    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>, client: &Arc<ClientConnection>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let Opened { username, kid, instance } = self.opened;
-        let Some(_counted) = self.ingress.sockets.begin(&username) else { return };
-        let standing = KeyWatch::new(&self.ingress, &username);
+        let Some(_counted) = self.gateway.sockets.begin(&username) else { return };
+        let key_watch = KeyWatch::new(&self.gateway, &username);
         if let Some(kid) = kid
-            && standing.add(kid).is_err()
+            && key_watch.add(kid).is_err()
         {
             return;
         }
         let heard = LastSeen::new();
-        let mut client = Watched { stream, heard: &heard };
+        let mut outer = Watched { stream, heard: &heard };
         let mut instance_end = instance.stream;
         let passing = async {
-            client.write_all(&instance.begun).await?;
-            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut instance_end, BUFFER, BUFFER).await
+            outer.write_all(&instance.begun).await?;
+            tokio::io::copy_bidirectional_with_sizes(&mut outer, &mut instance_end, BUFFER, BUFFER).await
         };
         let end = tokio::select! {
             biased;
             () = shutdown_requested(&mut stop) => End::Stop,
-            end = standing.ends() => end,
+            end = key_watch.ends() => end,
             () = heard.nothing_for(IDLE) => End::Gone,
             _ = passing => End::Gone,
         };
         if let End::KeyWatch(refusal) = &end {
-            let known = AuditContext::of_session(&username, kid);
-            self.ingress.record_refusal(refusal, None, &self.ingress.ids.next(), &known);
+            Exchange::of_session(&self.gateway, client, &username, kid).record_refusal(refusal, None);
         }
     }
 }

@@ -29,8 +29,8 @@ fn bearer_at(moment: i64) -> String {
 
 #[tokio::test]
 async fn v76_c03_whatever_is_wrong_with_a_handshake_of_cores_is_said_on_the_socket() {
-    let trial = Trial::new().await;
-    let bearer = trial.bearer();
+    let test = TestGateway::new().await;
+    let bearer = test.bearer();
     let token = ("authorization", bearer.as_str());
     for path in [SEARCH_BARE, FOLLOW] {
         let with_hint = |more: &str| format!("{path}?usernameHint=YWxpY2U%3D{more}");
@@ -47,28 +47,28 @@ async fn v76_c03_whatever_is_wrong_with_a_handshake_of_cores_is_said_on_the_sock
             (with_hint(""), &[token, ("service-worker", "script")], (403, "FORBIDDEN")),
         ];
         for (target, headers, (status, class)) in cases {
-            let mut socket = trial.open(target, headers).await.unwrap();
+            let mut socket = test.open(target, headers).await.unwrap();
             assert_eq!(socket.refusal().await, (*status, (*class).to_owned()), "{target} {headers:?}");
-            assert_eq!(trial.last_decision().0, "refuse", "{target} {headers:?}");
+            assert_eq!(test.last_decision().0, "refuse", "{target} {headers:?}");
             // Without Core's token the same handshake is not Core's.
-            let without = trial.open(target, &headers[1..]).await.map(drop);
+            let without = test.open(target, &headers[1..]).await.map(drop);
             assert_eq!(without.unwrap_err().0, u16::try_from(*status).unwrap(), "{target} {headers:?}");
         }
     }
-    assert_eq!(trial.upstream_saw(), "");
+    assert_eq!(test.upstream_saw(), "");
 }
 
 #[tokio::test]
 async fn v76_c03_a_token_of_cores_that_only_the_time_makes_bad_is_told_on_the_socket() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let now = countersign_portal::now();
     for moment in [now - 3_600, now + 3_600] {
-        let mut socket = trial.open(SEARCH, &[("authorization", &bearer_at(moment))]).await.unwrap();
+        let mut socket = test.open(SEARCH, &[("authorization", &bearer_at(moment))]).await.unwrap();
         assert_eq!(socket.refusal().await, (401, "UNAUTHORIZED".to_owned()), "{}", moment - now);
     }
     let forged = format!("{}x", bearer_at(now));
     for bearer in ["Bearer a.b.c", &forged, &format!("Bearer {}", CORE_KEYS.provider_token(now).unwrap())] {
-        let refused = trial.open(SEARCH, &[("authorization", bearer)]).await.map(drop);
+        let refused = test.open(SEARCH, &[("authorization", bearer)]).await.map(drop);
         assert_eq!(refused, Err((401, "UNAUTHORIZED".to_owned())), "{bearer}");
     }
     // Rate-limited, because it is unauthenticated.
@@ -76,46 +76,46 @@ async fn v76_c03_a_token_of_cores_that_only_the_time_makes_bad_is_told_on_the_so
     let mut verdicts = Vec::new();
     // One more is admitted every 50 ms, which may be before this one comes.
     while verdicts.len() < 50 && !verdicts.contains(&Err((429, "TOO_MANY".to_owned()))) {
-        while trial.ingress.crowd.admits(client, tokio::time::Instant::now()) {}
-        verdicts.push(trial.open(SEARCH, &[("authorization", &bearer_at(now - 3_600))]).await.map(drop));
+        while test.gateway.public_calls.admits(client, tokio::time::Instant::now()) {}
+        verdicts.push(test.open(SEARCH, &[("authorization", &bearer_at(now - 3_600))]).await.map(drop));
     }
     assert!(verdicts.contains(&Err((429, "TOO_MANY".to_owned()))), "{verdicts:?}");
-    assert!(trial.open(SEARCH, &[("authorization", &trial.bearer())]).await.is_ok(), "Core is not counted");
+    assert!(test.open(SEARCH, &[("authorization", &test.bearer())]).await.is_ok(), "Core is not counted");
 }
 
 #[tokio::test]
 async fn v76_c03_a_refused_call_is_the_last_word_of_its_socket() {
-    let trial = Trial::new().await;
-    trial.ingress.maintenance.set(Maintenance::ForAllBut(Default::default()));
+    let test = TestGateway::new().await;
+    test.gateway.maintenance.set(Maintenance::ForAllBut(Default::default()));
     for (target, message) in
         [(SEARCH.to_owned(), message("x", None)), (SEARCH.replace(SEARCH_BARE, FOLLOW), follow(None))]
     {
-        let mut socket = trial.open(&target, &[("authorization", &trial.bearer())]).await.unwrap();
+        let mut socket = test.open(&target, &[("authorization", &test.bearer())]).await.unwrap();
         socket.say(&message).await;
         assert_eq!(socket.refusal().await, (404, "MAINTENANCE".to_owned()), "{target}");
     }
-    trial.ingress.maintenance.set(Maintenance::None);
+    test.gateway.maintenance.set(Maintenance::None);
     let began = tokio::time::Instant::now();
     for (target, message) in
         [(SEARCH.to_owned(), message("x", None)), (SEARCH.replace(SEARCH_BARE, FOLLOW), follow(None))]
     {
-        let mut socket = trial.open(&target, &[("authorization", &trial.bearer())]).await.unwrap();
+        let mut socket = test.open(&target, &[("authorization", &test.bearer())]).await.unwrap();
         socket.say(&message).await;
         assert_eq!(socket.refusal().await, (482, "INTENT_REQUIRED".to_owned()), "{target}");
     }
     // An instance that opens no socket has the last word.
-    trial.sockets.refuses.store(true, Ordering::SeqCst);
-    let mut socket = trial.search().await;
-    socket.say(&message("x", Some(&trial.sign_search("x")))).await;
+    test.sockets.refuses.store(true, Ordering::SeqCst);
+    let mut socket = test.search().await;
+    socket.say(&message("x", Some(&test.sign_search("x")))).await;
     assert_eq!(socket.refusal().await, (482, "INTENT_INVALID".to_owned()));
     assert!(began.elapsed() < Duration::from_secs(5), "not after a silence of 10 s: {:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn v76_c03_one_users_unsigned_searches_take_no_place_for_long() {
-    let trial = Trial::changed(|ingress| ingress.deposit_wait = Duration::ZERO).await;
+    let test = TestGateway::changed(|gateway| gateway.deposit_wait = Duration::ZERO).await;
     for number in 0..PLACES * 4 {
-        let mut socket = trial.search().await;
+        let mut socket = test.search().await;
         socket.say(&message("x", None)).await;
         assert_eq!(socket.refusal().await, (482, "INTENT_REQUIRED".to_owned()), "{number}");
     }
@@ -123,23 +123,23 @@ async fn v76_c03_one_users_unsigned_searches_take_no_place_for_long() {
 
 #[tokio::test]
 async fn v76_c03_sockets_that_wait_are_counted_by_their_user() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let alice = Username::parse("alice").unwrap();
-    let mut waiting: Vec<_> = std::iter::from_fn(|| trial.ingress.waiting.begin(&alice)).collect();
+    let mut waiting: Vec<_> = std::iter::from_fn(|| test.gateway.waiting_sockets.begin(&alice)).collect();
     assert_eq!(waiting.len(), 64);
-    let mut refused = trial.search().await;
+    let mut refused = test.search().await;
     assert_eq!(refused.refusal().await, (429, "TOO_MANY".to_owned()));
-    let bob = [("authorization", trial.bearer()), ("ucloud-username", "Ym9i".to_owned())];
+    let bob = [("authorization", test.bearer()), ("ucloud-username", "Ym9i".to_owned())];
     let bob: Vec<(&str, &str)> = bob.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let mut another = trial.open(SEARCH_BARE, &bob).await.unwrap();
+    let mut another = test.open(SEARCH_BARE, &bob).await.unwrap();
     another.say(&message("x", None)).await;
     assert_eq!(another.refusal().await.0, 403, "another user's is judged for itself");
     // A handshake without Core's token takes no user's share.
-    assert!(trial.open(SEARCH, &[]).await.is_ok());
+    assert!(test.open(SEARCH, &[]).await.is_ok());
 
     waiting.truncate(63);
-    let mut socket = trial.search().await;
-    assert!(trial.ingress.waiting.begin(&alice).is_none(), "it waits");
-    assert_eq!(socket.verdict(&message("x", Some(&trial.sign_search("x")))).await.0, 200);
-    assert!(trial.ingress.waiting.begin(&alice).is_some(), "it waits no more");
+    let mut socket = test.search().await;
+    assert!(test.gateway.waiting_sockets.begin(&alice).is_none(), "it waits");
+    assert_eq!(socket.verdict(&message("x", Some(&test.sign_search("x")))).await.0, 200);
+    assert!(test.gateway.waiting_sockets.begin(&alice).is_some(), "it waits no more");
 }

@@ -42,14 +42,14 @@ async fn ask(program: &str, job: &Value) -> Vec<Value> {
 }
 
 async fn others(program: &str) {
-    let trial = Trial::new().await;
-    let host = trial.core.endpoint().origin().replace("http://", "");
-    let bearer = trial.bearer();
-    let messages = ["x", "y"].map(|query| message(query, Some(&trial.sign_search(query))).to_string());
+    let test = TestGateway::new().await;
+    let host = test.core.endpoint().origin().replace("http://", "");
+    let bearer = test.bearer();
+    let messages = ["x", "y"].map(|query| message(query, Some(&test.sign_search(query))).to_string());
     // A refusal closes a socket without an open stream.
-    let opened = message("z", Some(&trial.sign_search("z"))).to_string();
-    let token = trial.token("jobs.openTerminalInFolder");
-    let proof = trial.proof(OPEN, &token, None);
+    let opened = message("z", Some(&test.sign_search("z"))).to_string();
+    let token = test.token("jobs.openTerminalInFolder");
+    let proof = test.proof(OPEN, &token, None);
     let shell = format!("ws://{host}/ucloud/hpc/websocket?session={token}&intent={proof}&usernameHint=YWxpY2U=");
     let job = json!({ "sockets": [
         { "url": format!("ws://{host}{SEARCH}"), "headers": { "Authorization": bearer }, "messages": messages },
@@ -89,18 +89,18 @@ async fn a_client_by_pypis_websockets_uses_sockets() {
 }
 
 /// Listens, and passes each connection on with another request target.
-async fn relay(trial: Arc<Trial>, target: fn(&Trial) -> String) -> String {
+async fn relay(test: Arc<TestGateway>, target: fn(&TestGateway) -> String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let trial = Arc::clone(&trial);
+            let test = Arc::clone(&test);
             tokio::spawn(async move {
-                let gateway = trial.core.endpoint().origin().replace("http://", "");
+                let gateway = test.core.endpoint().origin().replace("http://", "");
                 let mut gateway = TcpStream::connect(gateway).await.unwrap();
                 let mut client = tokio::io::BufReader::new(client);
                 client.read_line(&mut String::new()).await.unwrap();
-                gateway.write_all(format!("GET {} HTTP/1.1\r\n", target(&trial)).as_bytes()).await.unwrap();
+                gateway.write_all(format!("GET {} HTTP/1.1\r\n", target(&test)).as_bytes()).await.unwrap();
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut gateway).await; // the suite breaks connections
             });
         }
@@ -116,9 +116,9 @@ struct Case {
 }
 
 /// Runs that many cases of the suite through sockets of that target; fails if one fails.
-async fn conforms(target: fn(&Trial) -> String, without: &[&str], cases: usize) {
-    let trial = Trial::changed(|ingress| ingress.proof = ProofNeed::Off).await;
-    let url = relay(Arc::new(trial), target).await;
+async fn conforms(target: fn(&TestGateway) -> String, without: &[&str], cases: usize) {
+    let test = TestGateway::changed(|gateway| gateway.proof = ProofNeed::Off).await;
+    let url = relay(Arc::new(test), target).await;
     // 12 and 13 test compression, which the gateway does not offer.
     let without: Vec<&str> = without.iter().copied().chain(["12.*", "13.*"]).collect();
     let results = ask("conformance.py", &json!({ "url": url, "cases": null, "without": without })).await;
@@ -137,7 +137,8 @@ async fn conforms(target: fn(&Trial) -> String, without: &[&str], cases: usize) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs programs of other people: run by ./test"]
 async fn a_shells_socket_keeps_to_the_protocol_in_every_case_of_the_suite() {
-    let target = |trial: &Trial| format!("/ucloud/hpc/websocket?session={}", trial.token("jobs.openTerminalInFolder"));
+    let target =
+        |test: &TestGateway| format!("/ucloud/hpc/websocket?session={}", test.token("jobs.openTerminalInFolder"));
     // Messages of more than 1 MiB, which a shell does not need.
     let longer = ["9.1.3", "9.1.4", "9.1.5", "9.1.6", "9.2.3", "9.2.4", "9.2.5", "9.2.6", "9.3.*", "9.4.*"];
     conforms(target, &longer, 275).await;
@@ -146,5 +147,5 @@ async fn a_shells_socket_keeps_to_the_protocol_in_every_case_of_the_suite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs programs of other people: run by ./test"]
 async fn an_uploads_socket_keeps_to_the_protocol_in_every_case_of_the_suite() {
-    conforms(|trial| format!("/ucloud/hpc/upload?token={}", trial.token("files.createUpload")), &[], 301).await;
+    conforms(|test| format!("/ucloud/hpc/upload?token={}", test.token("files.createUpload")), &[], 301).await;
 }

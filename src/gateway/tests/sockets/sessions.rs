@@ -33,25 +33,25 @@ async fn echo(socket: &mut Socket, message: Message) {
 
 #[tokio::test]
 async fn v52_a_shell_is_opened_by_the_proof_in_its_first_message_and_by_nothing_before() {
-    let trial = Trial::new().await;
-    let token = trial.token(SHELL_CALL);
-    let mut socket = trial.open(&shell(&token), &[("origin", CORE_ORIGIN)]).await.unwrap();
-    let other = trial.token(SHELL_CALL);
+    let test = TestGateway::new().await;
+    let token = test.token(SHELL_CALL);
+    let mut socket = test.open(&shell(&token), &[("origin", CORE_ORIGIN)]).await.unwrap();
+    let other = test.token(SHELL_CALL);
     let required = (482, "INTENT_REQUIRED".to_owned());
     let invalid = (482, "INTENT_INVALID".to_owned());
     assert_eq!(socket.verdict(&initialise(&token, None)).await, required);
-    let of_another = trial.proof(OPEN, &other, None);
+    let of_another = test.proof(OPEN, &other, None);
     assert_eq!(socket.verdict(&initialise(&token, Some(&of_another))).await, invalid);
     let stranger = countersign_portal::session::proof(ORIGIN, "alice", OPEN, &token, None, countersign_portal::now());
     let stranger = stranger.unwrap().sign(&Signer::new("alice").key).unwrap();
     assert_eq!(socket.verdict(&initialise(&token, Some(&stranger))).await, invalid);
-    assert_eq!((trial.upstream_saw(), trial.decisions()), (String::new(), 3));
+    assert_eq!((test.upstream_saw(), test.decisions()), (String::new(), 3));
 
-    let proof = trial.proof(OPEN, &token, None);
+    let proof = test.proof(OPEN, &token, None);
     let first = initialise(&token, Some(&proof));
     socket.say(&first).await;
     assert_eq!(socket.hear().await, first, "the first message goes on with the rest");
-    let saw = String::from_utf8_lossy(&trial.seen.lock().unwrap()).into_owned();
+    let saw = String::from_utf8_lossy(&test.seen.lock().unwrap()).into_owned();
     let head = saw.split_once("\r\n\r\n").unwrap().0;
     assert!(head.starts_with("GET /ucloud/hpc/websocket HTTP/1.1\r\n"), "{head}");
     assert!(head.contains(&format!("\r\nucloud-session-token: {token}\r\nucloud-signed-intent: {proof}")));
@@ -60,10 +60,10 @@ async fn v52_a_shell_is_opened_by_the_proof_in_its_first_message_and_by_nothing_
     }
     echo(&mut socket, Message::Text("no JSON, and nobody's business".into())).await;
     echo(&mut socket, Message::Binary(vec![0, 1, 2].into())).await;
-    assert_eq!((trial.decisions(), trial.last_decision().0), (4, "forward".to_owned()));
+    assert_eq!((test.decisions(), test.last_decision().0), (4, "forward".to_owned()));
 
-    let mut again = trial.open(&shell(&token), &[]).await.unwrap();
-    let another = trial.proof(OPEN, &token, None);
+    let mut again = test.open(&shell(&token), &[]).await.unwrap();
+    let another = test.proof(OPEN, &token, None);
     let replayed = (482, "INTENT_REPLAYED".to_owned());
     assert_eq!(again.verdict(&initialise(&token, Some(&another))).await, replayed, "once");
     assert_eq!(again.verdict(&initialise(&token, Some(&proof))).await, replayed);
@@ -71,124 +71,124 @@ async fn v52_a_shell_is_opened_by_the_proof_in_its_first_message_and_by_nothing_
 
 #[tokio::test]
 async fn v52_a_shells_token_is_looked_at_before_the_socket_is_opened() {
-    let trial = Trial::new().await;
-    let token = trial.token(SHELL_CALL);
+    let test = TestGateway::new().await;
+    let token = test.token(SHELL_CALL);
     let refused =
-        async |target: &str, headers: &[(&str, &str)]| trial.open(target, headers).await.map(drop).unwrap_err();
+        async |target: &str, headers: &[(&str, &str)]| test.open(target, headers).await.map(drop).unwrap_err();
     assert_eq!(refused(&shell(&token), &[("origin", "https://evil.example")]).await.0, 403);
     assert_eq!(refused(&shell(&format!("{token}A")), &[]).await.0, 401);
-    assert_eq!(refused(&shell(&trial.token(UPLOAD_CALL)), &[]).await.0, 401);
+    assert_eq!(refused(&shell(&test.token(UPLOAD_CALL)), &[]).await.0, 401);
     assert_eq!(refused("/ucloud/hpc/websocket", &[]).await.0, 401);
     assert_eq!(refused(&format!("{}&x=y", shell(&token)), &[]).await.0, 400);
-    let bearer = trial.bearer();
+    let bearer = test.bearer();
     assert_eq!(refused("/ucloud/hpc/websocket", &[("authorization", &bearer)]).await.0, 401, "Core opens none");
-    let mut socket = trial.open(&shell(&token), &[]).await.unwrap();
-    let other = trial.token(SHELL_CALL);
-    let proof = trial.proof(OPEN, &token, None);
+    let mut socket = test.open(&shell(&token), &[]).await.unwrap();
+    let other = test.token(SHELL_CALL);
+    let proof = test.proof(OPEN, &token, None);
     assert_eq!(socket.verdict(&initialise(&other, Some(&proof))).await.0, 400, "a message of another session");
     assert_eq!(socket.end().await.0, Some(CloseCode::Policy));
-    assert_eq!(trial.upstream_saw(), "");
+    assert_eq!(test.upstream_saw(), "");
 }
 
 #[tokio::test]
 async fn v52_a_proof_in_the_query_opens_a_shell_at_once_and_an_upload() {
-    let trial = Trial::new().await;
-    let token = trial.token(SHELL_CALL);
-    let proof = trial.proof(OPEN, &token, None);
-    let mut socket = trial.open(&format!("{}&intent={proof}", shell(&token)), &[]).await.unwrap();
+    let test = TestGateway::new().await;
+    let token = test.token(SHELL_CALL);
+    let proof = test.proof(OPEN, &token, None);
+    let mut socket = test.open(&format!("{}&intent={proof}", shell(&token)), &[]).await.unwrap();
     echo(&mut socket, Message::Text("x".into())).await;
 
-    let token = trial.token(UPLOAD_CALL);
-    let proof = trial.proof(OPEN, &token, None);
-    let mut socket = trial.open(&upload(&token, &proof), &[("origin", CORE_ORIGIN)]).await.unwrap();
+    let token = test.token(UPLOAD_CALL);
+    let proof = test.proof(OPEN, &token, None);
+    let mut socket = test.open(&upload(&token, &proof), &[("origin", CORE_ORIGIN)]).await.unwrap();
     echo(&mut socket, Message::Binary(vec![7; 100_000].into())).await;
     echo(&mut socket, Message::Text("ping".into())).await;
     socket.0.close(None).await.unwrap();
     assert_eq!(socket.end().await.0, None, "it closes as it was closed, without a code");
-    let saw = String::from_utf8_lossy(&trial.seen.lock().unwrap()).into_owned();
+    let saw = String::from_utf8_lossy(&test.seen.lock().unwrap()).into_owned();
     assert!(saw.contains("GET /ucloud/hpc/upload HTTP/1.1\r\n"), "without the query");
 
-    let refused = async |target: &str| trial.open(target, &[]).await.map(drop).unwrap_err();
-    let again = trial.proof(OPEN, &token, None);
+    let refused = async |target: &str| test.open(target, &[]).await.map(drop).unwrap_err();
+    let again = test.proof(OPEN, &token, None);
     assert_eq!(refused(&upload(&token, &again)).await, (482, "INTENT_REPLAYED".to_owned()));
-    let token = trial.token(UPLOAD_CALL);
+    let token = test.token(UPLOAD_CALL);
     let alone = format!("/ucloud/hpc/upload?token={token}");
     assert_eq!(refused(&alone).await, (482, "INTENT_REQUIRED".to_owned()));
     assert_eq!(refused(&upload(&token, &again)).await, (482, "INTENT_INVALID".to_owned()));
-    let download = trial.token("files.createDownload");
-    assert_eq!(refused(&upload(&download, &trial.proof(OPEN, &download, None))).await.0, 401);
-    trial.sockets.refuses.store(true, Ordering::SeqCst);
-    let proof = trial.proof(OPEN, &token, None);
+    let download = test.token("files.createDownload");
+    assert_eq!(refused(&upload(&download, &test.proof(OPEN, &download, None))).await.0, 401);
+    test.sockets.refuses.store(true, Ordering::SeqCst);
+    let proof = test.proof(OPEN, &token, None);
     assert_eq!(refused(&upload(&token, &proof)).await, (482, "INTENT_INVALID".to_owned()), "in the instance's words");
 }
 
 #[tokio::test]
 async fn where_a_site_asks_for_no_proof_the_token_opens_once() {
-    let trial = Trial::changed(|ingress| ingress.proof = ProofNeed::Off).await;
-    let token = trial.token(SHELL_CALL);
-    let mut socket = trial.open(&shell(&token), &[]).await.unwrap();
+    let test = TestGateway::changed(|gateway| gateway.proof = ProofNeed::Off).await;
+    let token = test.token(SHELL_CALL);
+    let mut socket = test.open(&shell(&token), &[]).await.unwrap();
     echo(&mut socket, Message::Text(initialise(&token, None).to_string().into())).await;
-    assert_eq!(trial.open(&shell(&token), &[]).await.map(drop).unwrap_err(), (482, "INTENT_REPLAYED".to_owned()));
-    let token = trial.token(UPLOAD_CALL);
-    let mut socket = trial.open(&format!("/ucloud/hpc/upload?token={token}"), &[]).await.unwrap();
+    assert_eq!(test.open(&shell(&token), &[]).await.map(drop).unwrap_err(), (482, "INTENT_REPLAYED".to_owned()));
+    let token = test.token(UPLOAD_CALL);
+    let mut socket = test.open(&format!("/ucloud/hpc/upload?token={token}"), &[]).await.unwrap();
     echo(&mut socket, Message::Binary(vec![1].into())).await;
 }
 
 #[tokio::test]
 async fn v53_a_revoked_keys_shells_and_uploads_end_within_a_second() {
-    let trial = Trial::new().await;
-    let token = trial.token(SHELL_CALL);
-    let mut shell = trial.open(&shell(&token), &[]).await.unwrap();
-    shell.say(&initialise(&token, Some(&trial.proof(OPEN, &token, None)))).await;
+    let test = TestGateway::new().await;
+    let token = test.token(SHELL_CALL);
+    let mut shell = test.open(&shell(&token), &[]).await.unwrap();
+    shell.say(&initialise(&token, Some(&test.proof(OPEN, &token, None)))).await;
     shell.hear().await;
-    let token = trial.token(UPLOAD_CALL);
-    let mut upload = trial.open(&upload(&token, &trial.proof(OPEN, &token, None)), &[]).await.unwrap();
+    let token = test.token(UPLOAD_CALL);
+    let mut upload = test.open(&upload(&token, &test.proof(OPEN, &token, None)), &[]).await.unwrap();
     echo(&mut upload, Message::Binary(vec![1].into())).await;
-    trial.sockets.until_open(2).await;
-    trial.revoke();
+    test.sockets.until_open(2).await;
+    test.revoke();
     let began = tokio::time::Instant::now();
     assert_eq!(shell.end().await.0, Some(CloseCode::Policy));
     assert_eq!(upload.end().await.0, None, "what nobody reads can only be cut");
-    trial.sockets.until_open(0).await;
+    test.sockets.until_open(0).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    assert!(trial.last_decision().1.contains("revoked"), "{:?}", trial.last_decision());
+    assert!(test.last_decision().1.contains("revoked"), "{:?}", test.last_decision());
 }
 
 #[tokio::test]
 async fn a_sessions_sockets_end_when_the_gateway_stops() {
-    let trial = Trial::new().await;
-    let token = trial.token(SHELL_CALL);
-    let mut waiting = trial.open(&shell(&token), &[]).await.unwrap();
-    let token = trial.token(SHELL_CALL);
-    let mut open = trial.open(&shell(&token), &[]).await.unwrap();
-    open.say(&initialise(&token, Some(&trial.proof(OPEN, &token, None)))).await;
+    let test = TestGateway::new().await;
+    let token = test.token(SHELL_CALL);
+    let mut waiting = test.open(&shell(&token), &[]).await.unwrap();
+    let token = test.token(SHELL_CALL);
+    let mut open = test.open(&shell(&token), &[]).await.unwrap();
+    open.say(&initialise(&token, Some(&test.proof(OPEN, &token, None)))).await;
     open.hear().await;
-    let token = trial.token(UPLOAD_CALL);
-    let mut upload = trial.open(&upload(&token, &trial.proof(OPEN, &token, None)), &[]).await.unwrap();
-    trial.stop.send_replace(true);
+    let token = test.token(UPLOAD_CALL);
+    let mut upload = test.open(&upload(&token, &test.proof(OPEN, &token, None)), &[]).await.unwrap();
+    test.stop.send_replace(true);
     assert_eq!(waiting.end().await.0, Some(CloseCode::Away));
     assert_eq!(open.end().await.0, Some(CloseCode::Away));
     assert_eq!(upload.end().await.0, None);
-    trial.sockets.until_open(0).await;
+    test.sockets.until_open(0).await;
     drop((waiting, open, upload));
-    tokio::time::timeout(Duration::from_secs(1), trial.door.places.all_left()).await.expect("no place is held");
+    tokio::time::timeout(Duration::from_secs(1), test.acceptor.connections.all_left()).await.expect("no place is held");
 }
 
 #[tokio::test]
 async fn v55_a_shell_that_is_not_proved_has_so_many_tries_and_little_time() {
-    let trial = Trial::new().await;
-    let token = trial.token(SHELL_CALL);
-    let mut socket = trial.open(&shell(&token), &[]).await.unwrap();
+    let test = TestGateway::new().await;
+    let token = test.token(SHELL_CALL);
+    let mut socket = test.open(&shell(&token), &[]).await.unwrap();
     for _ in 0..200 {
         let _ = socket.0.send(Message::Text(initialise(&token, Some("a.b.c")).to_string().into())).await;
     }
     let (code, answers) = socket.end().await;
     assert_eq!(code, Some(CloseCode::Policy));
-    assert!((60..100).contains(&answers.len()) && trial.decisions() < 102, "{} {}", answers.len(), trial.decisions());
+    assert!((60..100).contains(&answers.len()) && test.decisions() < 102, "{} {}", answers.len(), test.decisions());
 
     let (ours, request) = {
-        let request = format!("ws://hpc.example.org{}", shell(&trial.token(SHELL_CALL)));
-        (crate::tests::connections::connect(&trial), request.into_client_request().unwrap())
+        let request = format!("ws://hpc.example.org{}", shell(&test.token(SHELL_CALL)));
+        (crate::tests::connections::connect(&test), request.into_client_request().unwrap())
     };
     let (mut silent, _) = tokio_tungstenite::client_async(request, ours).await.unwrap();
     tokio::time::pause();
@@ -197,5 +197,5 @@ async fn v55_a_shell_that_is_not_proved_has_so_many_tries_and_little_time() {
     // Part of the 10 s may have passed before time was paused.
     let waited = began.elapsed().as_secs();
     assert!((8..=10).contains(&waited), "{waited} s");
-    assert_eq!(trial.upstream_saw(), "");
+    assert_eq!(test.upstream_saw(), "");
 }

@@ -7,13 +7,13 @@ use super::*;
 
 #[tokio::test]
 async fn v52_a_page_opens_a_socket_only_where_it_belongs() {
-    let trial = Trial::new().await;
-    let bearer = trial.bearer();
+    let test = TestGateway::new().await;
+    let bearer = test.bearer();
     let open =
-        async |origin: &str| trial.open(SEARCH, &[("authorization", &bearer), ("origin", origin)]).await.map(drop);
+        async |origin: &str| test.open(SEARCH, &[("authorization", &bearer), ("origin", origin)]).await.map(drop);
     assert_eq!(open(CORE_ORIGIN).await, Ok(()));
     assert_eq!(open(ORIGIN).await, Ok(()));
-    let decisions = trial.decisions();
+    let decisions = test.decisions();
     let foreign = [
         "https://evil.example",
         "https://cloud.sdu.dk.evil.example",
@@ -24,29 +24,29 @@ async fn v52_a_page_opens_a_socket_only_where_it_belongs() {
     ];
     for origin in foreign {
         // Core alone has its token, and is refused on the socket.
-        let mut refused = trial.open(SEARCH, &[("authorization", &bearer), ("origin", origin)]).await.unwrap();
+        let mut refused = test.open(SEARCH, &[("authorization", &bearer), ("origin", origin)]).await.unwrap();
         assert_eq!(refused.refusal().await, (403, "FORBIDDEN".to_owned()), "{origin}");
-        assert_eq!(trial.last_decision().0, "refuse");
+        assert_eq!(test.last_decision().0, "refuse");
     }
-    assert_eq!((trial.decisions(), trial.upstream_saw()), (decisions + foreign.len(), String::new()));
+    assert_eq!((test.decisions(), test.upstream_saw()), (decisions + foreign.len(), String::new()));
     for origin in foreign {
-        let pages = trial.open(SEARCH, &[("origin", origin)]).await.map(drop);
+        let pages = test.open(SEARCH, &[("origin", origin)]).await.map(drop);
         assert_eq!(pages, Err((403, "FORBIDDEN".to_owned())), "{origin}");
     }
     let both = [("authorization", bearer.as_str()), ("origin", CORE_ORIGIN), ("origin", "https://evil.example")];
-    assert_eq!(trial.open(SEARCH, &both).await.map(drop).unwrap_err().0, 400);
+    assert_eq!(test.open(SEARCH, &both).await.map(drop).unwrap_err().0, 400);
 }
 
 #[tokio::test]
 async fn v52_the_user_is_named_by_header_or_by_hint_in_either_alphabet() {
     let signer = Signer::new("Ælice?>?>?>#1");
     let name = signer.username.as_str().to_owned();
-    let trial = Trial::new().await;
-    *trial.alice.lock().unwrap() = signer;
+    let test = TestGateway::new().await;
+    *test.alice.lock().unwrap() = signer;
     let (standard, url_safe) = (STANDARD.encode(&name), URL_SAFE.encode(&name));
     assert_ne!(standard, url_safe);
     let escaped = standard.replace('+', "%2B").replace('/', "%2F").replace('=', "%3d");
-    let bearer = trial.bearer();
+    let bearer = test.bearer();
     for (target, header) in [
         (SEARCH_BARE.to_owned(), Some(standard.as_str())),
         (format!("{SEARCH_BARE}?usernameHint={standard}"), None),
@@ -56,12 +56,12 @@ async fn v52_the_user_is_named_by_header_or_by_hint_in_either_alphabet() {
     ] {
         let headers = [Some(("authorization", bearer.as_str())), header.map(|header| ("ucloud-username", header))];
         let headers: Vec<_> = headers.into_iter().flatten().collect();
-        let mut socket = trial.open(&target, &headers).await.unwrap();
-        let intent = trial.sign_search("x");
+        let mut socket = test.open(&target, &headers).await.unwrap();
+        let intent = test.sign_search("x");
         assert_eq!(socket.verdict(&message("x", Some(&intent))).await.0, 200, "{target} {header:?}");
     }
     let refused =
-        async |target: &str, headers: &[(&str, &str)]| trial.open(target, headers).await.map(drop).unwrap_err().0;
+        async |target: &str, headers: &[(&str, &str)]| test.open(target, headers).await.map(drop).unwrap_err().0;
     let token = ("authorization", bearer.as_str());
     assert_eq!(refused(SEARCH_BARE, &[]).await, 400, "nobody");
     assert_eq!(refused(SEARCH, &[("ucloud-username", "Ym9i")]).await, 400, "two users");
@@ -73,11 +73,11 @@ async fn v52_the_user_is_named_by_header_or_by_hint_in_either_alphabet() {
     for elsewhere in ["/", "/ucloud/hpc/files/move", "/ucloud/other/files", "/ucloud/hpc/jobs"] {
         assert_eq!(refused(elsewhere, &[token]).await, 404, "{elsewhere}");
     }
-    assert_eq!(trial.sockets.heard().len(), 5);
+    assert_eq!(test.sockets.heard().len(), 5);
 }
 
 /// A handshake as raw bytes, with some lines changed.
-fn raw(trial: &Trial, change: impl FnOnce(&mut Vec<String>)) -> String {
+fn raw(test: &TestGateway, change: impl FnOnce(&mut Vec<String>)) -> String {
     let mut lines = vec![
         format!("GET {SEARCH} HTTP/1.1"),
         "Host: hpc.example.org".to_owned(),
@@ -85,7 +85,7 @@ fn raw(trial: &Trial, change: impl FnOnce(&mut Vec<String>)) -> String {
         "Connection: Upgrade".to_owned(),
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
         "Sec-WebSocket-Version: 13".to_owned(),
-        format!("Authorization: {}", trial.bearer()),
+        format!("Authorization: {}", test.bearer()),
     ];
     change(&mut lines);
     format!("{}\r\n\r\n", lines.join("\r\n"))
@@ -93,15 +93,15 @@ fn raw(trial: &Trial, change: impl FnOnce(&mut Vec<String>)) -> String {
 
 #[tokio::test]
 async fn v52_only_the_handshake_of_rfc_6455_is_one() {
-    let trial = Trial::new().await;
+    let test = TestGateway::new().await;
     let status = async |change: &dyn Fn(&mut Vec<String>)| {
         // With `Connection: close`, so that a refused connection ends after its response and an
         // open one with its next request.
-        let bytes = raw(&trial, |lines| {
+        let bytes = raw(&test, |lines| {
             change(lines);
             lines.push("Connection: close".to_owned());
         });
-        trial.raw(bytes.as_bytes()).await
+        test.raw(bytes.as_bytes()).await
     };
     let set = |at: usize, line: &'static str| move |lines: &mut Vec<String>| line.clone_into(&mut lines[at]);
     let add = |line: &'static str| move |lines: &mut Vec<String>| lines.push(line.to_owned());
@@ -125,41 +125,37 @@ async fn v52_only_the_handshake_of_rfc_6455_is_one() {
         let answer = status(change).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {what} ")), "{what} wanted: {answer}");
     }
-    assert_eq!(trial.upstream_saw(), "");
+    assert_eq!(test.upstream_saw(), "");
 }
 
 #[tokio::test]
 async fn v52_bytes_behind_the_handshake_are_no_part_of_a_socket() {
-    let trial = Trial::new().await;
-    let hidden = message("x", Some(&trial.sign_search("x"))).to_string();
+    let test = TestGateway::new().await;
+    let hidden = message("x", Some(&test.sign_search("x"))).to_string();
     let length = u16::try_from(hidden.len()).unwrap().to_be_bytes();
     let frame = [&[0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], hidden.as_bytes()].concat();
-    let request = raw(&trial, |lines| lines[0] = "GET /ucloud/hpc/intent/calls.json HTTP/1.1".to_owned());
+    let request = raw(&test, |lines| lines[0] = "GET /ucloud/hpc/intent/calls.json HTTP/1.1".to_owned());
     for (behind, what) in [(frame, "a frame"), (request.into_bytes(), "a request"), (b"G".to_vec(), "half of one")] {
-        let bytes = [raw(&trial, |_| {}).as_bytes(), &behind].concat();
-        let answer = trial.raw(&bytes).await;
+        let bytes = [raw(&test, |_| {}).as_bytes(), &behind].concat();
+        let answer = test.raw(&bytes).await;
         // It has Core's token, so it is answered like Core's, and then closed.
         assert!(answer.starts_with("HTTP/1.1 101 ") && answer.ends_with("\r\n\r\n"), "{what}: {answer}");
-        assert!(trial.last_decision().1.contains("bytes came behind"), "{what}: {:?}", trial.last_decision());
-        assert_eq!((trial.upstream_saw(), trial.sockets.heard()), (String::new(), Vec::new()), "{what}");
-        let strangers = raw(&trial, |lines| lines[6] = "X-Nothing: x".to_owned());
-        let answer = trial.raw(&[strangers.as_bytes(), &behind].concat()).await;
+        assert!(test.last_decision().1.contains("bytes came behind"), "{what}: {:?}", test.last_decision());
+        assert_eq!((test.upstream_saw(), test.sockets.heard()), (String::new(), Vec::new()), "{what}");
+        let strangers = raw(&test, |lines| lines[6] = "X-Nothing: x".to_owned());
+        let answer = test.raw(&[strangers.as_bytes(), &behind].concat()).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{what}: {answer}");
     }
-    let body = raw(&trial, |lines| lines.push("Content-Length: 5".to_owned())) + "hello";
-    assert!(trial.raw(body.as_bytes()).await.starts_with("HTTP/1.1 400 "));
+    let body = raw(&test, |lines| lines.push("Content-Length: 5".to_owned())) + "hello";
+    assert!(test.raw(body.as_bytes()).await.starts_with("HTTP/1.1 400 "));
 }
 
 #[tokio::test]
 async fn v52_over_http_2_there_are_no_sockets() {
     let tls = over_tls::Tls::new().await;
     let mut http2 = tls.http2().await;
-    let get = plain_request(
-        "GET",
-        &format!("https://hpc.example.org{SEARCH}"),
-        &[("authorization", &tls.trial.bearer())],
-        "",
-    );
+    let get =
+        plain_request("GET", &format!("https://hpc.example.org{SEARCH}"), &[("authorization", &tls.test.bearer())], "");
     assert_eq!(http2.send_request(get).await.unwrap().status(), 404);
     // RFC 8441 is not offered, and HTTP/2 forbids HTTP/1.1's header.
     let asks = plain_request("GET", &format!("https://hpc.example.org{SEARCH}"), &[("upgrade", "websocket")], "");
@@ -172,10 +168,10 @@ async fn a_socket_over_tls_is_like_any_other() {
     let tls = over_tls::Tls::new().await;
     let stream = tls.connect(b"http/1.1").await;
     let mut request = format!("wss://hpc.example.org{SEARCH}").into_client_request().unwrap();
-    request.headers_mut().insert("authorization", tls.trial.bearer().parse().unwrap());
+    request.headers_mut().insert("authorization", tls.test.bearer().parse().unwrap());
     let (socket, answer) = tokio_tungstenite::client_async(request, stream).await.unwrap();
     assert!(answer.headers().get("ucloud-no-bearer").is_none(), "Core keeps its token in messages");
     let mut socket = Socket(socket);
-    let intent = tls.trial.sign_search("x");
+    let intent = tls.test.sign_search("x");
     assert_eq!(socket.verdict(&message("x", Some(&intent))).await.0, 200);
 }

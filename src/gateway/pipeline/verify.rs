@@ -1,0 +1,43 @@
+//! Verifies who signed an intent.
+
+use std::sync::Arc;
+
+use countersign_keys::identity::Username;
+use countersign_keys::intent::{KeyWanted, PresentedIntent, VerifiedIntent};
+use countersign_keys::keyring::EnrolledKey;
+use countersign_keys::request::INTENT_MAX;
+
+use crate::response::refusal::Refusal;
+use crate::state::Gateway;
+
+impl Gateway {
+    /// Verifies that one of the user's keys signed the intent. Does not look at the request.
+    pub(crate) async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
+        let presented = PresentedIntent::parse(text, INTENT_MAX, self.policy.terms.version_1)?;
+        let keys = self.keys(username, presented.key_wanted()).await?;
+        Ok(presented.verify(username, keys.as_ref(), &self.policy.terms, self.now()?)?)
+    }
+
+    pub(crate) async fn keys(&self, username: &Username, wanted: KeyWanted) -> Result<Keys, Refusal> {
+        Ok(match wanted {
+            KeyWanted::Id(kid) => Keys::One(self.key_cache.key(username, kid).await?),
+            KeyWanted::Version1 => Keys::Several(self.key_cache.keys_v1(username).await?),
+        })
+    }
+}
+
+pub(crate) enum Keys {
+    /// The key of an id, if it exists.
+    One(Option<Arc<EnrolledKey>>),
+    /// The user's keys of version 1.
+    Several(Arc<[Arc<EnrolledKey>]>),
+}
+
+impl AsRef<[Arc<EnrolledKey>]> for Keys {
+    fn as_ref(&self) -> &[Arc<EnrolledKey>] {
+        match self {
+            Self::One(key) => key.as_slice(),
+            Self::Several(keys) => keys,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The gateway's state: what all requests share.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use countersign_keys::call::CallTable;
+use countersign_keys::core_token::{Authenticated, CoreTokenRejection, CoreTokens};
+use countersign_keys::identity::{ProviderId, Username};
+use countersign_keys::policy::Policy;
+use countersign_keys::request::{BearerToken, Presented};
+use countersign_keys::session::ProofNeed;
+use countersign_keys::time::Timestamp;
+
+use crate::http1::body::BodyRoom;
+use crate::pages::Pages;
+use crate::pages::call_table::CallTableDocument;
+use crate::pipeline::deposits::Deposits;
+use crate::response::cors::Cors;
+use crate::response::refusal::{Failure, Refusal};
+use crate::response::request_id::RequestIds;
+use crate::server_link::key_cache::KeyCache;
+use crate::server_link::uses::Uses;
+use crate::upstream::Upstreams;
+use countersign_audit::DecisionLog;
+use countersign_config::CurrentMaintenance;
+use countersign_ipc::gateway_protocol::InstanceAddress;
+use countersign_os::clock::Clock;
+use countersign_os::limits::{Counted, RateLimiter};
+use countersign_replay::Journal;
+
+/// The state that all requests share.
+pub(crate) struct Gateway {
+    pub(crate) provider: ProviderId,
+    pub(crate) calls: Arc<CallTable>,
+    /// Core's key and the tokens verified with it. Locked for a lookup, never across an await.
+    pub(crate) core: Mutex<CoreTokens>,
+    pub(crate) policy: Policy,
+    /// Whether the use of a one-time token has to be signed.
+    pub(crate) proof: ProofNeed,
+    pub(crate) key_cache: Arc<KeyCache>,
+    pub(crate) journal: Journal,
+    pub(crate) clock: Clock,
+    pub(crate) deposits: Deposits,
+    pub(crate) deposit_wait: Duration,
+    pub(crate) upstreams: Arc<Upstreams>,
+    /// The server's service endpoint.
+    pub(crate) server: Arc<InstanceAddress>,
+    pub(crate) audit: DecisionLog,
+    pub(crate) body_max: usize,
+    pub(crate) bodies: BodyRoom,
+    /// Limits public calls by address.
+    pub(crate) public_calls: RateLimiter<IpAddr>,
+    /// Limits refusals by address, for unauthenticated senders.
+    pub(crate) refusals: RateLimiter<IpAddr>,
+    /// Requests in flight by user.
+    pub(crate) in_flight: Arc<Counted<Username>>,
+    /// Public calls at the server by address.
+    pub(crate) public_at_server: Arc<Counted<IpAddr>>,
+    /// Calls at the server of users' own browsers, by user.
+    pub(crate) direct_at_server: Arc<Counted<Username>>,
+    /// Sockets by user.
+    pub(crate) sockets: Arc<Counted<Username>>,
+    /// Sockets by user that Core opened and on which nothing was permitted yet.
+    pub(crate) waiting_sockets: Arc<Counted<Username>>,
+    pub(crate) cors: Cors,
+    pub(crate) call_table: CallTableDocument,
+    pub(crate) pages: Pages,
+    pub(crate) ids: RequestIds,
+    /// Key uses not yet reported to the server.
+    pub(crate) uses: Uses,
+    /// Which users are served.
+    pub(crate) maintenance: Arc<CurrentMaintenance>,
+}
+
+impl Gateway {
+    /// The time to verify with.
+    pub(crate) fn now(&self) -> Result<Timestamp, Failure> {
+        Ok(self.journal.now(self.clock.now()?)?)
+    }
+
+    /// Verifies that the request comes from Core.
+    pub(crate) fn authenticate<'h>(
+        &self,
+        presented: Presented<'h>,
+        now: Timestamp,
+    ) -> Result<Authenticated<'h>, CoreTokenRejection> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner).authenticate(presented, now)
+    }
+
+    /// Verifies Core's token of a socket's handshake. Each message verifies it again.
+    pub(crate) fn check_token(&self, token: BearerToken<'_>) -> Result<(), Refusal> {
+        let now = self.now()?;
+        Ok(self.core.lock().unwrap_or_else(PoisonError::into_inner).check(token, now)?)
+    }
+}
