@@ -211,8 +211,6 @@ pub(crate) async fn drive(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::parse;
 
     fn check(received: &str, want: Option<(u16, usize, usize)>) {

@@ -248,7 +248,6 @@ fn fold_slashes(path: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::identity::CallName;
 

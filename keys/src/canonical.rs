@@ -76,7 +76,6 @@ fn in_order_of_utf16(one: &str, other: &str) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::borrow::Cow;
 
     use proptest::prelude::*;

@@ -292,7 +292,6 @@ fn proven<'p>(proof: &'p str, wanted: &str, key: &VerificationKey) -> Result<Com
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn key(x: &str, y: &str) -> VerificationKey {

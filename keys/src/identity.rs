@@ -323,7 +323,6 @@ impl fmt::Display for Uid {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -267,7 +267,6 @@ fn has_duplicate(members: &[(Cow<'_, str>, Json<'_>)]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn check(text: &str, want: Result<(), JsonRejection>) {

@@ -267,7 +267,6 @@ pub fn sha256_of_texts(texts: &[&[u8]]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

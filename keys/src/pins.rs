@@ -201,7 +201,6 @@ fn parse_line(line: &str) -> Result<Pin, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::keyring::VerificationKey;
 

@@ -206,7 +206,6 @@ fn place_of(id: ShortId) -> (usize, ShortId) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
     use super::*;

@@ -309,7 +309,6 @@ fn refuse_taken_back(value: &[u8]) -> Result<(), RequestRejection> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use crate::call::{CallTable, Method, Route};
     use crate::identity::ProviderId;

@@ -54,7 +54,6 @@ impl fmt::Display for Checkpoint {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use countersign_keys::secret::Secret;
 
     use super::*;

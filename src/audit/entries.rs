@@ -137,7 +137,6 @@ impl Current {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::fs;
 
     use time::Month;

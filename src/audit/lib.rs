@@ -8,6 +8,7 @@
 //! root ([`signer`]); the gateway never has the key. Auditors check the result ([`verify`]) with
 //! this program, or with another for tlog-tiles, tlog-checkpoint and signed-note (C2SP).
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
+#![cfg_attr(test, allow(clippy::as_conversions, reason = "of small numbers that a test has chosen"))]
 
 mod checkpoint;
 mod decision;
@@ -231,7 +232,6 @@ fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use countersign_keys::identity::{KeyId, Username};
 
     use super::*;

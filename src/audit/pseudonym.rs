@@ -39,7 +39,6 @@ impl fmt::Debug for Pseudonyms {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -70,7 +70,6 @@ impl RecordReader {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::io::Write as _;
 
     use super::*;

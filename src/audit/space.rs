@@ -53,7 +53,6 @@ pub(super) fn share_of(file: &File, part: u64) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

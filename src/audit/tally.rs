@@ -166,8 +166,6 @@ fn further(decision: Verdict) -> Kind {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -1,8 +1,6 @@
 //! Tests of a real log against an attacker who has its files: each change is found at random
 //! places, and the record named.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -191,7 +191,6 @@ pub(crate) fn perfect(hashes: &[Hash]) -> Hash {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     /// RFC 6962, section 2.1, literally.

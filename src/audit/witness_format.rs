@@ -30,7 +30,6 @@ fn from_line(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use countersign_keys::secret::Secret;
 
     use super::*;

@@ -255,8 +255,6 @@ impl DriveRoot {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     fn drive(id: &str, root: DriveRoot) -> Drive {

@@ -260,8 +260,6 @@ fn not_opened(path: PathBuf, errno: Errno) -> UserFileFailure {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 

@@ -6,6 +6,7 @@
 //! only then accepts connections. Ends without the server: it must not serve what the server could
 //! not revoke (P6, P8).
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
+#![cfg_attr(test, allow(clippy::as_conversions, reason = "of small numbers that a test has chosen"))]
 
 mod exchange;
 #[cfg(fuzzing)]

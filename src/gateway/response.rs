@@ -402,8 +402,6 @@ impl Body for AnswerBody {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use countersign_keys::intent::IntentRejection;
     use countersign_keys::verify::Rejection;

@@ -4,8 +4,6 @@
 //! A table plays the server's part of the control channel. Time is the system's, unless a test says
 //! otherwise.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 mod abuse;
 mod connections;
 mod corpus;

@@ -77,8 +77,6 @@ fn provider() -> CryptoProvider {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use tokio_rustls::TlsConnector;

@@ -148,8 +148,6 @@ fn absent_or(error: io::Error) -> UpstreamFailure {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use bytes::Bytes;
     use countersign_keys::call::Method;

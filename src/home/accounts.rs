@@ -316,8 +316,6 @@ pub fn own_groups(drives: &[Drive]) -> Vec<PlainName> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     const SHELLS: &str = "# valid login shells\n/bin/sh\n/bin/bash\n/usr/bin/bash\n/usr/sbin/nologin\n";

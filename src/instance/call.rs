@@ -176,8 +176,6 @@ fn capitalised(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use countersign_keys::call::CallTable;
     use countersign_keys::identity::ProviderId;
 

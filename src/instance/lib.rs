@@ -5,6 +5,7 @@
 //! (P4). Refuses to run as root (P10). Serves the socket that it was given, or in development the
 //! one on its command line.
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
+#![cfg_attr(test, allow(clippy::as_conversions, reason = "of small numbers that a test has chosen"))]
 
 mod account;
 mod call;

@@ -149,8 +149,6 @@ fn moment(at: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 

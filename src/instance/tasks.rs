@@ -270,8 +270,6 @@ fn log_failure(ended: &Result<Result<(), RequestError>, oneshot::error::RecvErro
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     #[test]

@@ -223,8 +223,6 @@ pub fn end_of_results(mut payload: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use crate::server_protocol::Refused;
 

@@ -79,8 +79,6 @@ pub fn json_reply<T: Serialize>(status: StatusCode, content: &T) -> Reply {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use crate::body::{BodyError, read_body};
     use crate::client::{AskError, request};

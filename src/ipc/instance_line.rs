@@ -66,8 +66,6 @@ pub async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &impl Serializ
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     async fn heard(said: &[u8]) -> io::Result<Option<FromInstance>> {

@@ -30,8 +30,6 @@ pub struct UnknownPeer(#[from] nix::Error);
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use std::os::unix::net::UnixStream;
 

@@ -55,8 +55,6 @@ pub fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use http::HeaderValue;
 
     use super::*;

@@ -128,8 +128,6 @@ fn verify(key: &ListenerKey, purpose: &[u8], connecting: &Nonce, listening: &Non
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
     use super::*;
 
     fn key(byte: u8) -> ListenerKey {

@@ -52,7 +52,6 @@ fn has_own_boot_time(offsets: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::clock::Clock;
 

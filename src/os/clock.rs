@@ -47,7 +47,6 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -221,8 +221,6 @@ fn take_inherited(descriptor: RawFd, wanted: &'static str) -> Result<OwnedFd, De
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     /// Makes a descriptor look inherited, and releases it.

@@ -42,8 +42,6 @@ impl Drop for LockedFile {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     #[test]

@@ -183,8 +183,6 @@ fn json_escaped(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     /// The browser's signer is tested with the same file (`tests/web/confusables.test.mjs`).

@@ -39,8 +39,6 @@ impl ServiceManager {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     fn check(socket: impl Into<OsString>, address: &SocketAddr) {

@@ -138,7 +138,6 @@ fn with_digest<const N: usize>(body: &[u8], digested: &[u8]) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

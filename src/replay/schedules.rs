@@ -1,7 +1,5 @@
 //! Tests of the replay log with every interleaving of threads.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 

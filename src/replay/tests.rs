@@ -1,6 +1,5 @@
 //! Tests of the journal over restarts, boots, clock steps and damage.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use countersign_keys::replay::IntentId;
 
 use super::*;

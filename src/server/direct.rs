@@ -192,8 +192,6 @@ impl Asked {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use crate::test_server::{ALICE, NOW, ORIGIN, TestServer, user};
     use countersign_keys::call::{CallTable, Method, Route, RowSpec};

@@ -209,8 +209,6 @@ fn own_uid() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     fn claim(directory: &Path) -> Result<StateDirectory, StateDirectoryFailure> {

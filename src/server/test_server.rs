@@ -1,8 +1,6 @@
 //! A test server in its own directory, with test versions of browsers, users at the centre, Core
 //! and a gateway.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::sync::atomic::AtomicI64;

@@ -94,8 +94,6 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use crate::test_server::{ALICE, BOB, TestServer};
     use futures_util::FutureExt as _;

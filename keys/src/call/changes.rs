@@ -107,7 +107,6 @@ fn change(how: How, value: &mut Json<'_>) -> Result<(), Collision> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn made(at: &str, how: How, text: &str) -> Result<String, Collision> {

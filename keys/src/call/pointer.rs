@@ -84,7 +84,6 @@ fn find<'v, 'a>(steps: &[Step], value: &'v Json<'a>) -> Option<Cow<'v, Json<'a>>
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -126,8 +126,6 @@ async fn listen(mut screen: pty_process::OwnedReadPty, mut child: Child, sender:
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     #[tokio::test]

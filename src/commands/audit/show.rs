@@ -191,7 +191,6 @@ fn row(cells: [String; 8], width: Width) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;

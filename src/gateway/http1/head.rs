@@ -173,8 +173,6 @@ fn check_connection(value: &HeaderValue, headers: &HeaderMap) -> Result<(), Head
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use http::Request;
     use http::header::CONTENT_LENGTH;

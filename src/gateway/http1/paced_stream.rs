@@ -109,8 +109,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 

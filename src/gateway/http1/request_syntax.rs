@@ -169,8 +169,6 @@ fn length(value: &[u8]) -> Result<u64, HeadRejection> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     const GOOD: &str = "POST /ucloud/hpc/files/move HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nX: \tb\u{e6}\r\n\r\n";

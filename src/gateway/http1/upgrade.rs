@@ -119,8 +119,6 @@ fn only<'h>(head: &'h Parts, name: &HeaderName) -> Result<&'h HeaderValue, Upgra
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     /// RFC 6455 section 1.3.

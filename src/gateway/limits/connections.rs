@@ -230,8 +230,6 @@ impl Drop for ClientConnection {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use std::time::Duration;
 
     use super::*;

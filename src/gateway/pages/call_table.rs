@@ -46,8 +46,6 @@ impl CallTableDocument {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use countersign_keys::identity::{CallName, ProviderId};
 

@@ -369,8 +369,6 @@ impl OfUser {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use crate::tests::fixtures::{NOW, Signer, at, digest};
     use std::time::Duration;

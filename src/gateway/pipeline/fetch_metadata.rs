@@ -60,8 +60,6 @@ const fn allowed(route: &Route) -> Option<&'static [&'static str]> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use countersign_keys::call::{CallTable, Method};
     use countersign_keys::identity::ProviderId;
 

@@ -163,8 +163,6 @@ async fn write_lines<W: AsyncWrite + Unpin>(writer: &mut W, unsent: &mut mpsc::R
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::super::key_cache::Instance;
     use super::*;
     use countersign_keys::identity::Username;

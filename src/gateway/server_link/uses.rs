@@ -57,8 +57,6 @@ impl Uses {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use countersign_ipc::gateway_protocol::LINE_MAX;
 

@@ -2,8 +2,6 @@
 //!
 //! The portal's signer makes the signatures. It shares no code with the verifier.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::sync::Arc;
 
 use base64::Engine as _;

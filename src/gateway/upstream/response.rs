@@ -183,8 +183,6 @@ fn end_of_line(buffer: &mut BytesMut) -> Result<bool, InvalidResponse> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     /// Parses a response that arrives byte by byte: its status, its body, and the rest.

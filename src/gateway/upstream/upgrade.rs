@@ -111,8 +111,6 @@ fn take(buffer: &mut BytesMut, accept: &str) -> Result<Option<Taken>, InvalidRes
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: yes=\r\n\r\n";

@@ -198,8 +198,6 @@ impl Drop for Beginning<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     fn check(text: &str, want: bool) {

@@ -41,8 +41,6 @@ impl DirectDrives {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use countersign_config::DriveRoot;
 

@@ -1,7 +1,5 @@
 //! Tests of the ranges, names and tags of downloads.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use http_body_util::BodyExt as _;
 
 use super::*;

@@ -83,8 +83,6 @@ pub(super) fn milliseconds(seconds: i64, nanoseconds: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use std::os::unix::fs::PermissionsExt;
     use std::time::{Duration, SystemTime};
 

@@ -3,8 +3,6 @@
 //! One line describes a folder, so that a case fits on one line too. `a=text` is a file, `d/` a
 //! folder, `l->x` a link and `p|` a pipe. An entry inside a folder implies the folder.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 mod attacks;
 mod browsing;
 mod changes;

@@ -118,8 +118,6 @@ impl PinnedKeys {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 

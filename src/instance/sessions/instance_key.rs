@@ -71,8 +71,6 @@ impl InstanceKey {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,6 +1,4 @@
 //! Tests of how sessions end.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use countersign_keys::intent::Consent;
 
 use super::*;

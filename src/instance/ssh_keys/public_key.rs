@@ -190,8 +190,6 @@ impl<'b> Fields<'b> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     /// A key whose blob consists of these fields.

@@ -71,8 +71,6 @@ pub(crate) fn reading(message_max: usize) -> WebSocketConfig {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use serde_json::{Value, json};
 
     use super::*;

@@ -74,8 +74,6 @@ impl<K: Hash + Eq + Clone> Drop for InFlight<K> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use proptest::prelude::*;
 

@@ -115,8 +115,6 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use proptest::prelude::*;
 
@@ -250,7 +248,7 @@ mod tests {
                 for (last, until) in times.iter().enumerate().skip(first) {
                     let span = until.duration_since(*from).as_nanos();
                     let most = burst + span / rate.interval.as_nanos();
-                    prop_assert!((last - first + 1) as u128 <= most);
+                    prop_assert!(u128::try_from(last - first + 1).unwrap() <= most);
                 }
             }
         }

@@ -91,8 +91,6 @@ fn place_of<K: Clone, T>(things: &BTreeMap<u64, T>, sender: &K) -> Option<(usize
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use proptest::prelude::*;
 

@@ -112,7 +112,6 @@ async fn post(url: String, mut notes: watch::Receiver<String>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::io::{BufRead as _, BufReader, Read as _};
     use std::net::TcpListener;
 

@@ -1,8 +1,6 @@
 //! The connection flow against the server's own functions, from the first click to the last key,
 //! with a case for every refusal.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

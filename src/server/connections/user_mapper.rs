@@ -119,8 +119,6 @@ async fn limited(output: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Mapp
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     async fn check(script: &str, want: Result<u32, &str>) {

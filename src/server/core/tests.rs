@@ -1,8 +1,6 @@
 //! Calls to Core, against a fake Core with faults; and Core's calls to the server, on its private
 //! socket.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::sync::{Arc, Mutex};
 
 use countersign_keys::identity::{Origin, Uid, Username};

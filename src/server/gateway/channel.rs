@@ -203,8 +203,6 @@ async fn hear(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<FromGate
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use crate::gateway::invalidations::invalidations;
     use countersign_ipc::gateway_protocol::{Ended, Whereabouts};

@@ -345,8 +345,6 @@ async fn pause_after(error: &std::io::Error) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
     use crate::test_server::TestServer;
     use countersign_ipc::client::request;

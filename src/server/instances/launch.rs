@@ -203,8 +203,6 @@ impl Launcher {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     fn command_line(config: &str) -> Vec<OsString> {

@@ -430,8 +430,6 @@ fn remove_socket(socket: &SocketAddress) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(100);

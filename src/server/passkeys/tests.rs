@@ -1,7 +1,5 @@
 //! Passkeys at the server, with a software authenticator: enrolment, removal, step-up, and attacks.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::sync::atomic::Ordering;
 
 use countersign_keys::identity::CallName;

@@ -1,8 +1,6 @@
 //! Tests of the message filter: what passes, however it is split, and the placeholder for what does
 //! not.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use super::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

@@ -4,8 +4,6 @@
 //! The server is simulated as the gateway sees it: one channel. Between its lookup of a key and its
 //! answer, the key may be revoked and the notice sent.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use countersign_keys::keyring::KeyState;

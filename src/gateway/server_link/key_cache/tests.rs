@@ -1,7 +1,5 @@
 //! Tests of the key cache: what it keeps and what it forgets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use super::*;
 use countersign_ipc::gateway_protocol::SocketAddress;
 use countersign_keys::time::Timestamp;

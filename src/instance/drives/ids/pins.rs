@@ -155,8 +155,6 @@ impl fmt::Display for Pins {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     const KEPT_S: i64 = 70;

@@ -1,7 +1,5 @@
 //! Folder names for titles, the signed parts of a drive, and empty folders. The rest needs a
 //! server: `tests/drives.rs`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use countersign_keys::call::CallTable;
 use countersign_keys::identity::ProviderId;
 use http_body_util::Full;

@@ -1,7 +1,5 @@
 //! Renewals and removals, with every way in which the server can fail.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 

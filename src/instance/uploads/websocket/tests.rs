@@ -1,7 +1,5 @@
 //! Tests of uploads to real folders, with a scripted client.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 mod limits;
 mod startup;
 

@@ -166,8 +166,6 @@ impl Replies {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
     use proptest::prelude::*;
 
     use super::*;

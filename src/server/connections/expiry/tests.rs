@@ -1,8 +1,6 @@
 //! Expired connections, against the server's own functions: the last second before, the second
 //! itself, and a new approval.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::sync::atomic::Ordering;
 
 use countersign_keys::call::ServiceCall;

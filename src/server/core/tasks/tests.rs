@@ -1,8 +1,6 @@
 //! Tasks, from an instance's report to what a user sees at Core: also with Core away, and after the
 //! end of the instance or the server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
 use std::sync::Arc;
 use std::time::Duration;
 
