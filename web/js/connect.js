@@ -8,7 +8,7 @@ import { isTicket, ticketHash } from "./enrolment.js";
 import { inWords, toldOf } from "./errors.js";
 import { keyName } from "./keyname.js";
 import { DirectChannel } from "./direct.js";
-import { WrongAddress, readPage } from "./page.js";
+import { WrongAddress, keysPage, readPage } from "./page.js";
 import { enrolButton } from "./passkeys.js";
 import { Provider } from "./provider.js";
 import { isQr, qrCode } from "./qr.js";
@@ -47,7 +47,7 @@ async function main(page) {
   const provider = new Provider(page, clock);
   const direct = new DirectChannel({ page, clock, provider });
   const written = location.hash.slice(1);
-  if (written !== "") history.replaceState(null, "", location.pathname);
+  if (written !== "") history.replaceState(null, "", location.pathname + location.search);
   /** @type {Storage} */
   let storage;
   try {
@@ -222,7 +222,7 @@ function showFinished(key, direct) {
       key.expires = listed.expires;
       const storage = await openStorage();
       await storage.putKey(key);
-      fill(byId("expires"), `The key is valid until ${onDay(listed.expires)}. Renewing it takes one click on `, h("a", { href: "keys" }, "your keys"), ".");
+      fill(byId("expires"), `The key is valid until ${onDay(listed.expires)}. Renewing it takes one click on `, h("a", { href: keysPage() }, "your keys"), ".");
     })().catch(() => {});
   }
   if (!hasPasskeys() || key.sessionOnly) return;

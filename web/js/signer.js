@@ -3,28 +3,20 @@
 // request that is dangerous, by its call or by an item, is signed only after a person approved it,
 // and the intent says so. Does not touch the page: `ask` shows the question.
 
-import { met } from "./ask.js";
-import { wordsOf } from "./call-descriptions.js";
-import { BadParameters, projection } from "./digest.js";
+import { BadParameters } from "./digest.js";
 import { drivesIn } from "./drives.js";
 import { HEADER_MAX, LIFETIME_S, signIntent } from "./intent.js";
 import { NotSigned, VERSION, readMessage } from "./messages.js";
 import { Refused, Unreachable } from "./provider.js";
+import { describe, isOnStartupDrive, keyOf, needsAPerson } from "./review.js";
 import { Declined } from "./webauthn.js";
 
 /** @typedef {import("./messages.js").Asked} Asked */
-/** @typedef {import("./messages.js").Request} Request */
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
-/** @typedef {import("./table.js").Row} Row */
 /** @typedef {import("./table.js").Table} Table */
-/** @typedef {import("./jcs.js").Json} Json */
 /** @typedef {import("./drives.js").Drives} Drives */
 
-/** A request that can be described. `items` is both what is shown and what is signed. */
-/**
- * @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null, ask: boolean}}
- *   Described
- */
+/** @typedef {import("./review.js").Described} Described */
 
 /**
  * A question to a person.
@@ -135,9 +127,9 @@ export class Signer {
    */
   async #answer(message, origin, withdrawn, asking) {
     const begun = performance.now();
-    const key = await this.#keyOf(message.username);
+    const key = keyOf(await this.#ground.keys(), this.#ground.page.provider, message.username, this.#ground.clock.now());
     const table = await this.#calls();
-    const described = message.requests.map((request) => this.#described(table, request));
+    const described = message.requests.map((request) => describe(table, request));
     const names = [...new Set(described.flatMap(({ items }) => items.flatMap(drivesIn)))];
     const known = names.length === 0 ? null : this.#ground.drives.known(key, names);
     const requests = described.map((request) => ({ ...request, ask: request.ask || isOnStartupDrive(request, known) }));
@@ -165,36 +157,6 @@ export class Signer {
     }
     this.#ground.signed(key, requests, message.type === "deposit");
     return results.map((jws) => (message.type === "sign" ? { jws } : {}));
-  }
-
-  /** @param {string} username @returns {Promise<KeyRecord>} */
-  async #keyOf(username) {
-    const keys = (await this.#ground.keys()).filter((key) => key.provider === this.#ground.page.provider && key.state === "active");
-    if (keys.length === 0) throw new NotSigned("no_key", "this browser has no key for this provider");
-    const theirs = keys.filter((key) => key.username === username);
-    if (theirs.length === 0) throw new NotSigned("unknown_user", "this browser has no key of that user");
-    const now = this.#ground.clock.now();
-    const live = theirs.filter((key) => key.expires === null || now < key.expires);
-    const [newest] = live.sort((a, b) => b.created - a.created);
-    if (newest === undefined) throw new NotSigned("key_expired", "the key of this browser has expired");
-    return newest;
-  }
-
-  /** @param {Table} table @param {Request} request @returns {Described} */
-  #described(table, { call, items, project, ask }) {
-    const row = table.get(call);
-    // A direct call of the user's browser is signed only by the provider's own pages. The exception
-    // is the proof that uses a one-time token.
-    if (row === undefined || (row.from !== "core" && !row.isProof) || wordsOf(row) === undefined) {
-      throw new NotSigned("unknown_call", `${call}: not a call that this signer can describe`);
-    }
-    if (row.items === "whole" && items.length !== 1) throw new NotSigned("bad_parameters", `${call} has one item`);
-    try {
-      return { row, items: items.map((item) => projection(row, item)), project, ask };
-    } catch (error) {
-      if (error instanceof BadParameters) throw new NotSigned("bad_parameters", error.message);
-      throw error;
-    }
   }
 
   /** @param {Question} question @param {() => void} asking */
@@ -262,24 +224,6 @@ export class Signer {
       throw error;
     });
   }
-}
-
-/**
- * Whether a person has to approve the request: its call or an item is dangerous, it needs a
- * passkey, or the page asks for approval.
- * @param {Described} request
- */
-function needsAPerson({ row, items, ask }) {
-  return ask || row.class === "danger" || row.stepUp || items.some((item) => met(row, item).length > 0);
-}
-
-/**
- * Whether an item of a call that changes something is on a drive from which programs start.
- * @param {Described} request
- * @param {Drives | null} drives
- */
-function isOnStartupDrive({ row, items }, drives) {
-  return row.askIf.length > 0 && drives !== null && items.some((item) => drivesIn(item).some((name) => drives.get(name)?.startup === true));
 }
 
 /** @param {unknown} error */

@@ -9,9 +9,12 @@ export class Declined extends Error {
   name = "Declined";
 }
 
-/** Whether this browser supports passkeys. */
+/**
+ * Whether this page can use passkeys: the browser supports them, and the page is the provider's own.
+ * A provider accepts no assertion that was made on a page of the browser extension.
+ */
 export function hasPasskeys() {
-  return typeof PublicKeyCredential === "function" && navigator.credentials !== undefined;
+  return /^https?:$/.test(location.protocol) && typeof PublicKeyCredential === "function" && navigator.credentials !== undefined;
 }
 
 /** @param {any} options as `PublicKeyCredentialCreationOptionsJSON` */

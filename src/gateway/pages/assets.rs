@@ -63,6 +63,7 @@ const FILES: &[(&str, &[u8])] = &files![
     "js/qr.js",
     "js/quiet.js",
     "js/relative-time.js",
+    "js/review.js",
     "js/session.js",
     "js/signer-window.js",
     "js/signer.js",
