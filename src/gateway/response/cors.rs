@@ -2,6 +2,11 @@
 //!
 //! Pages may deposit an intent, read the call table, download a file and upload a chunk. A
 //! preflight allows exactly the method and headers that these need.
+//!
+//! Browser extensions (protocol, section 11) are treated like a client without a page: the browser
+//! lets an extension send these requests only if its user permitted it to act at this origin. No
+//! web page can have such an origin. An extension without the permission needs a preflight, which
+//! is refused.
 
 use countersign_keys::call::{PublicCall, Route, SessionEndpoint};
 use countersign_keys::identity::Origin;
@@ -83,15 +88,15 @@ impl Cors {
         Self { core, own }
     }
 
-    /// Checks the `Origin` header; `None` without one.
+    /// Checks the `Origin` header; `None` without one, and for an extension.
     pub(crate) fn admitted(&self, headers: &HeaderMap) -> Result<Option<Admitted>, Refusal> {
-        self.one_of(&[&self.core, &self.own], headers)
+        if is_extension(headers) { Ok(None) } else { self.one_of(&[&self.core, &self.own], headers) }
     }
 
-    /// As [`Cors::admitted`], for the gateway's own pages alone. A foreign page could offer a key
-    /// in a user's name.
+    /// As [`Cors::admitted`], for the gateway's own pages and extensions alone. A foreign page could
+    /// offer a key in a user's name.
     pub(crate) fn own(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        self.one_of(&[&self.own], headers).map(drop)
+        if is_extension(headers) { Ok(()) } else { self.one_of(&[&self.own], headers).map(drop) }
     }
 
     /// Checks a preflight for that use.
@@ -121,6 +126,22 @@ impl Cors {
             Some(_) => Err(Refusal::CrossOrigin("a page of another origin")),
         }
     }
+}
+
+/// Whether the origin is that of a browser extension, in the form of Chromium or Firefox.
+fn is_extension(headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let (Some(origin), None) = (origins.next().map(HeaderValue::as_bytes), origins.next()) else { return false };
+    let is_chromium = |id: &[u8]| id.len() == 32 && id.iter().all(|byte| (b'a'..=b'p').contains(byte));
+    let is_firefox = |id: &[u8]| {
+        let mut groups = id.split(|byte| *byte == b'-');
+        let lengths = [8, 4, 4, 4, 12];
+        let is_hex = |group: &[u8]| group.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        lengths.into_iter().all(|length| groups.next().is_some_and(|group| group.len() == length && is_hex(group)))
+            && groups.next().is_none()
+    };
+    origin.strip_prefix(b"chrome-extension://").is_some_and(is_chromium)
+        || origin.strip_prefix(b"moz-extension://").is_some_and(is_firefox)
 }
 
 impl Admitted {
@@ -173,6 +194,32 @@ mod tests {
         assert!(cors().admitted(&headers(&[])).unwrap().is_none(), "no page asks");
         assert!(cors().own(&headers(&[("origin", "https://cloud.sdu.dk")])).is_err());
         assert!(cors().own(&headers(&[("origin", "https://hpc.example.org")])).is_ok());
+    }
+
+    #[test]
+    fn v48_an_extension_is_no_page_and_gets_no_preflight() {
+        let preflight = |origin: &'static str| {
+            let asked = [("origin", origin), ("access-control-request-method", "POST")];
+            cors().preflight(ForPages::Deposit, &headers(&asked)).is_ok()
+        };
+        let check = |origin: &'static str, want: bool| {
+            let given = headers(&[("origin", origin)]);
+            assert_eq!(cors().own(&given).is_ok(), want, "{origin}");
+            assert_eq!(cors().admitted(&given).is_ok_and(|page| page.is_none()), want, "{origin}");
+            assert!(!preflight(origin), "{origin}");
+        };
+        check("chrome-extension://abcdefghijklmnopabcdefghijklmnop", true);
+        check("moz-extension://0f8fad5b-d9cb-469f-a165-70867728950e", true);
+        check("chrome-extension://abcdefghijklmnopabcdefghijklmno", false);
+        check("chrome-extension://abcdefghijklmnopabcdefghijklmnoq", false);
+        check("chrome-extension://abcdefghijklmnopabcdefghijklmnop/", false);
+        check("moz-extension://0F8FAD5B-d9cb-469f-a165-70867728950e", false);
+        check("moz-extension://0f8fad5b-d9cb-469f-a165-70867728950e-0", false);
+        check("moz-extension://0f8fad5bd9cb469fa16570867728950e", false);
+        check("safari-web-extension://0f8fad5b-d9cb-469f-a165-70867728950e", false);
+        check("https://chrome-extension", false);
+        let two = headers(&[("origin", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"), ("origin", "null")]);
+        assert!(cors().own(&two).is_err(), "two origins");
     }
 
     #[test]
