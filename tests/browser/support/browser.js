@@ -24,14 +24,17 @@ export class Browser {
   #complaints = [];
   #profile = mkdtempSync(join(tmpdir(), "countersign-browser-"));
   #testServer;
+  #more = [];
   context;
 
   /**
    * @param {import("./test-server.js").TestServer | null} testServer whose certificate the browser trusts
    * @param {object} [options] of the context
+   * @param {string[]} [args] more arguments of the browser
    */
-  static async open(testServer, options = {}) {
+  static async open(testServer, options = {}, args = []) {
     const browser = new Browser(testServer);
+    browser.#more = args;
     await browser.#launch(options);
     return browser;
   }
@@ -54,7 +57,10 @@ export class Browser {
         "--disable-component-update",
         "--disable-sync",
         ...trust,
+        ...this.#more,
       ],
+      // Playwright turns extensions off.
+      ...(this.#more.length > 0 ? { ignoreDefaultArgs: ["--disable-extensions"], channel: "chromium" } : {}),
       viewport: { width: 1280, height: 900 },
       ...options,
     });

@@ -1,0 +1,109 @@
+// The browser extension with UCloud's unmodified page: from Connect to signed calls, of which
+// neither UCloud's page nor its Core knows anything.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { faults } from "./support/axe.js";
+import { Extended, connect } from "./support/extension.js";
+import { TestServer } from "./support/test-server.js";
+import { Ucloud } from "./support/ucloud.js";
+import { keysOfThisOrigin } from "./support/user.js";
+
+const ALICE = "alice#1234";
+let testServer;
+let ucloud;
+let alice;
+let page;
+
+const items = (...all) => ({ type: "bulk", items: all });
+const browse = () => alice.call(page, "GET", "files/browse?path=%2Fhome&includeMetadata=true");
+
+before(async () => {
+  testServer = await TestServer.start();
+  ucloud = await Ucloud.start(testServer);
+  alice = await Extended.open(testServer, ucloud, [{ address: testServer.page(""), ucloud: ucloud.origin }]);
+});
+afterEach(() => assert.deepEqual(alice?.browser.complaints(), [], "a page complained"));
+after(async () => {
+  await alice?.close();
+  await ucloud?.end();
+  await testServer?.end();
+});
+
+test("connecting happens on a page of the extension, and its key stays there", async () => {
+  const connection = await connect(alice, "alice");
+  const [key] = await connection.evaluate(keysOfThisOrigin);
+  assert.deepEqual([key.username, key.extractable, key.exported], [ALICE, false, false]);
+  assert.ok(!connection.url().includes("#"), "the ticket does not stay in the address");
+  const ofProvider = await alice.browser.tab(testServer.page("keys"));
+  await ofProvider.getByText("This browser has no key for hpc.").waitFor();
+  assert.deepEqual(await ofProvider.evaluate(keysOfThisOrigin), [], "the provider's own pages have no key");
+  page = await alice.atUcloud(ALICE);
+});
+
+test("opening a folder is signed without a question", async () => {
+  const { status, body } = await browse();
+  assert.equal(status, 200, JSON.stringify(body));
+  assert.ok(body.items.some(({ id }) => id === "/home/notes.txt"));
+  assert.match((await alice.recent())[0], /^signed: .*Look into a folder/);
+});
+
+test("making and renaming are signed without a question", async () => {
+  const made = await alice.call(page, "POST", "files/folder", items({ id: "/home/results", conflictPolicy: "RENAME" }));
+  assert.equal(made.status, 200, JSON.stringify(made.body));
+  const renamed = await alice.call(page, "POST", "files/move", items({ oldId: "/home/results", newId: "/home/results-1", conflictPolicy: "RENAME" }));
+  assert.equal(renamed.status, 200, JSON.stringify(renamed.body));
+  const { body } = await browse();
+  assert.ok(body.items.some(({ id }) => id === "/home/results-1"));
+});
+
+test("a deletion asks in a window of the extension, which says what is signed", async () => {
+  const answered = alice.call(page, "POST", "files/trash", items({ id: "/home/results-1" }));
+  const approval = await alice.approval();
+  const question = approval.locator("section.question");
+  await question.waitFor();
+  assert.match(await question.innerText(), /Move an item to the trash[^]*alice#1234[^]*Home · \/results-1/);
+  assert.deepEqual(await faults(approval), []);
+  assert.deepEqual(ucloud.requests.filter(({ name }) => name === "POST files/trash"), [], "the request waits");
+  await approval.bringToFront();
+  await question.getByRole("button", { name: "Move to trash" }).click();
+  const { status, body } = await answered;
+  assert.equal(status, 200, JSON.stringify(body));
+  const forwarded = (await testServer.decisions("files.trash")).filter(({ decision }) => decision === "forward");
+  assert.equal(forwarded.length, 1);
+});
+
+test("what the user refuses is answered as JSON, and not sent", async () => {
+  await alice.call(page, "POST", "files/folder", items({ id: "/home/kept", conflictPolicy: "RENAME" }));
+  const before = ucloud.requests.length;
+  const answered = alice.call(page, "POST", "files/trash", items({ id: "/home/kept" }));
+  const approval = await alice.approval();
+  await approval.getByRole("button", { name: "Refuse" }).click();
+  const { status, body, type } = await answered;
+  assert.deepEqual([status, body.errorCode, type], [403, "REFUSED_BY_USER", "application/json; charset=utf-8"]);
+  const again = await alice.call(page, "POST", "files/trash", items({ id: "/home/kept" }));
+  assert.equal(again.status, 403, "asked once, although the page repeats it");
+  assert.equal(ucloud.requests.length, before);
+  assert.match((await alice.recent())[0], /^refused: .*trash/);
+});
+
+test("a request is signed after the browser stopped the worker, also in the middle of a question", async () => {
+  await alice.stopWorker();
+  assert.equal((await browse()).status, 200);
+  const answered = alice.call(page, "POST", "files/trash", items({ id: "/home/kept", }, { id: "/home/notes.txt" }));
+  const approval = await alice.approval();
+  const question = approval.locator("section.question");
+  await question.waitFor();
+  await alice.stopWorker();
+  await approval.bringToFront();
+  await question.getByRole("button", { name: "Move to trash" }).click();
+  const { status, body } = await answered;
+  assert.equal(status, 200, JSON.stringify(body));
+});
+
+test("a page that was reloaded is protected as before", async () => {
+  await page.reload();
+  await page.locator("html[data-ready]").waitFor({ state: "attached" });
+  await page.evaluate((username) => (globalThis.username = username), ALICE);
+  assert.equal((await browse()).status, 200);
+});

@@ -1,0 +1,72 @@
+// A provider as the worker sees it: its table of calls, its clock, the user's drives there, and the
+// ways to send it something. Holds nothing that cannot be fetched again, because the browser stops
+// the worker whenever it likes.
+
+import { Clock } from "../../js/clock.js";
+import { DirectChannel } from "../../js/direct.js";
+import { KnownDrives } from "../../js/drives.js";
+import { signIntent, LIFETIME_S } from "../../js/intent.js";
+import { Provider } from "../../js/provider.js";
+import { needsAPerson } from "../../js/review.js";
+
+/** @typedef {import("./settings.js").Site} Site */
+/** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
+/** @typedef {import("../../js/review.js").Described} Described */
+/** @typedef {import("../../js/table.js").Table} Table */
+
+/** How long a table is used, in milliseconds. A provider's own rows change with its configuration. */
+const FRESH_MS = 300_000;
+
+/** The provider asks for a passkey, which an extension's page cannot use. */
+export class NeedsPasskey extends Error {
+  name = "NeedsPasskey";
+}
+
+export class ConnectedProvider {
+  /** @type {{at: number, table: Promise<Table>} | null} */
+  #kept = null;
+
+  /** @param {Site} site */
+  constructor(site) {
+    this.site = site;
+    this.clock = new Clock();
+    const page = { provider: site.id, origin: site.origin, coreOrigin: site.ucloud, base: `${site.origin}/ucloud/${site.id}` };
+    this.provider = new Provider(page, this.clock);
+    this.direct = new DirectChannel({ page, clock: this.clock, provider: this.provider });
+    this.drives = new KnownDrives((key) => this.direct.drives(key));
+  }
+
+  /** The table of calls. Its answer carries the provider's time, so it comes before a signature. @returns {Promise<Table>} */
+  async table() {
+    const age = this.#kept === null ? Infinity : performance.now() - this.#kept.at;
+    if (this.#kept === null || age > FRESH_MS || this.clock.jump !== 0) {
+      this.#kept = { at: performance.now(), table: this.provider.table() };
+    }
+    const { table } = this.#kept;
+    return table.catch((error) => {
+      this.#kept = null;
+      throw error;
+    });
+  }
+
+  /**
+   * Signs a request.
+   * @param {KeyRecord} key
+   * @param {Described} request
+   */
+  async sign(key, request) {
+    await this.table();
+    const { row, items, project } = request;
+    const asked = needsAPerson(request);
+    const lifetime = asked ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
+    return signIntent(key, {
+      origin: this.site.origin, username: key.username, project, row, items, now: this.clock.now(), lifetime, asked,
+    });
+  }
+
+  /** Leaves an intent at the provider. @param {string} jws */
+  async deposit(jws) {
+    const { stepUp } = await this.provider.deposit(jws);
+    if (stepUp !== undefined) throw new NeedsPasskey("the provider asks for a passkey");
+  }
+}

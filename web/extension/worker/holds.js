@@ -1,0 +1,290 @@
+// Requests that UCloud's page wants to send. Decides whether they are signed, asks a person first if
+// the rules of the signer's window say so, and leaves the intents at the providers. A request that
+// cannot be signed is sent unsigned, and the user can read why. A request that the user refuses is
+// answered here and not sent.
+//
+// The browser may stop the worker at any step. So what a person is asked, and the answer, are in
+// the session's storage, and the bridge repeats its question under the same name. What was shown is
+// what is signed: it is read from that storage, never from the repeated question.
+
+import { sentence, wordsOf } from "../../js/call-descriptions.js";
+import { drivesIn } from "../../js/drives.js";
+import { NotSigned } from "../../js/messages.js";
+import { Refused, Unreachable } from "../../js/provider.js";
+import { isOnStartupDrive, keyOf, needsAPerson } from "../../js/review.js";
+import { NeedsPasskey } from "./connected-provider.js";
+import { NotPlanned } from "./plan.js";
+
+/** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
+/** @typedef {import("../../js/review.js").Described} Described */
+/** @typedef {import("../../js/drives.js").Drive} Drive */
+/** @typedef {import("./connected-provider.js").ConnectedProvider} ConnectedProvider */
+/** @typedef {import("./plan.js").UserRequest} UserRequest */
+/** @typedef {import("./record.js").Entry} Entry */
+
+/** One intent: a request that one provider will get. @typedef {{provider: string, request: Described}} Part */
+
+/**
+ * A question to a person, as it is kept.
+ * @typedef {object} Kept
+ * @property {string} name
+ * @property {string} asked the page's request, to recognise the repeated question
+ * @property {string} ucloud the page's origin
+ * @property {string} username
+ * @property {Part[]} parts
+ * @property {{[number: string]: Drive}} drives the providers' titles
+ * @property {string[]} silent providers that did not say which drives these are
+ * @property {number} until milliseconds since 1970
+ * @property {"asking" | "approved" | "refused"} state
+ */
+
+/**
+ * What the worker stands on.
+ * @typedef {object} Ground
+ * @property {(request: UserRequest, ucloud: string) => Promise<Part[]>} plan
+ * @property {(id: string) => ConnectedProvider} provider
+ * @property {() => Promise<KeyRecord[]>} keys
+ * @property {{get: (name: string) => Promise<any>, set: (name: string, value: any) => Promise<void>, remove: (name: string) => Promise<void>, all: () => Promise<{[name: string]: any}>}} session
+ * @property {() => Promise<void>} openWindow shows the questions that wait
+ * @property {(entry: Omit<Entry, "at">) => unknown} note
+ * @property {() => number} now milliseconds since 1970
+ */
+
+/** The answer to the bridge: nothing (send the request), or an answer of the extension's own. */
+/** @typedef {{answer?: {status: number, body: string}}} Verdict */
+
+/** Questions that wait at most, of all pages. */
+const WAITING_MAX = 20;
+
+/** How long a refusal counts for the same request, in milliseconds: the page repeats some itself. */
+const REFUSED_MS = 15_000;
+
+/** The name under which a question is kept. @param {string} name */
+export const keptAs = (name) => `question/${name}`;
+
+/** @param {string} text */
+const refusedAs = (text) => `refused/${text}`;
+
+/** Why a request is not signed: the key of a message. @param {unknown} error */
+export function whyNot(error) {
+  if (error instanceof NotPlanned) return error.why;
+  if (error instanceof NotSigned) return { no_key: "whyNoKey", unknown_user: "whyNoKey", key_expired: "whyKeyExpired", bad_parameters: "whyParameters" }[/** @type {string} */ (error.code)] ?? "whyUnknownCall";
+  if (error instanceof NeedsPasskey) return "whyPasskey";
+  if (error instanceof Unreachable) return "whyUnreachable";
+  if (error instanceof Refused && error.code === "INTENT_STALE") return "whyClock";
+  if (error instanceof Refused && error.code === "INTENT_STEP_UP") return "whyPasskey";
+  if (error instanceof Refused) return "whyRefusedByProvider";
+  return "whyOther";
+}
+
+export class Holds {
+  #ground;
+  /** Those who wait for a person's answer, by the question's name. @type {Map<string, () => void>} */
+  #waiting = new Map();
+  /** Questions that are judged now, by name: a repeated one waits for the same verdict. @type {Map<string, Promise<Verdict>>} */
+  #underWay = new Map();
+
+  /** @param {Ground} ground */
+  constructor(ground) {
+    this.#ground = ground;
+  }
+
+  /**
+   * Judges a request of UCloud's page, and signs it.
+   * @param {{name: string, until: number, request: UserRequest}} question
+   * @param {string} ucloud the page's origin, as the browser says
+   * @returns {Promise<Verdict>}
+   */
+  hold({ name, until, request }, ucloud) {
+    const under = `${ucloud} ${name}`;
+    const known = this.#underWay.get(under);
+    if (known !== undefined) return known;
+    const verdict = this.#judged(under, until, request, ucloud).finally(() => this.#underWay.delete(under));
+    this.#underWay.set(under, verdict);
+    return verdict;
+  }
+
+  /** @param {string} name @param {number} until @param {UserRequest} request @param {string} ucloud @returns {Promise<Verdict>} */
+  async #judged(name, until, request, ucloud) {
+    const asked = JSON.stringify(request);
+    try {
+      const kept = /** @type {Kept | undefined} */ (await this.#ground.session.get(keptAs(name)));
+      if (kept !== undefined) return kept.asked === asked ? await this.#answered(kept) : {};
+      const parts = await this.#ground.plan(request, ucloud);
+      if (parts.length === 0) return {};
+      const keys = await this.#ground.keys();
+      for (const { provider } of parts) this.#keyOf(keys, provider, request.username);
+      const { known, silent } = await this.#drivesOf(parts, keys, request.username);
+      const judged = parts.map(({ provider, request: one }) => ({ provider, request: { ...one, ask: one.ask || isOnStartupDrive(one, known) } }));
+      if (!judged.some((part) => needsAPerson(part.request))) return await this.#signed(judged, request.username, () => false);
+      if (await this.#wasRefused(ucloud, request.username, judged)) return this.#refusal(judged);
+      if ((await this.#waitingNow()) >= WAITING_MAX) throw new NotPlanned("whyTooMany");
+      const drives = Object.fromEntries(judged.flatMap((part) => part.request.items.flatMap(drivesIn)).flatMap((number) => {
+        const drive = known.get(number);
+        return drive === undefined ? [] : [[number, drive]];
+      }));
+      /** @type {Kept} */
+      const question = { name, asked, ucloud, username: request.username, parts: judged, drives, silent, until, state: "asking" };
+      await this.#ground.session.set(keptAs(name), question);
+      return await this.#answered(question);
+    } catch (error) {
+      const [first] = error instanceof Failed ? error.parts : [];
+      this.#note("unsigned", first, request.path, whyNot(error instanceof Failed ? error.cause : error));
+      return {};
+    }
+  }
+
+  /** @param {KeyRecord[]} keys @param {string} provider @param {string} username */
+  #keyOf(keys, provider, username) {
+    return keyOf(keys, provider, username, this.#ground.provider(provider).clock.now());
+  }
+
+  /**
+   * The drives of a changing request, as their providers name them.
+   * @param {Part[]} parts
+   * @param {KeyRecord[]} keys
+   * @param {string} username
+   */
+  async #drivesOf(parts, keys, username) {
+    /** @type {Map<string, Drive>} */
+    const known = new Map();
+    /** @type {string[]} */
+    const silent = [];
+    const changing = parts.filter(({ request }) => request.row.class !== "read");
+    for (const provider of new Set(changing.map((part) => part.provider))) {
+      const numbers = changing.filter((part) => part.provider === provider).flatMap((part) => part.request.items.flatMap(drivesIn));
+      if (numbers.length === 0) continue;
+      const drives = await this.#ground.provider(provider).drives.of(this.#keyOf(keys, provider, username), [...new Set(numbers)]);
+      if (drives === null) silent.push(provider);
+      for (const number of numbers) {
+        const drive = drives?.get(number);
+        if (drive !== undefined) known.set(number, drive);
+      }
+    }
+    return { known, silent };
+  }
+
+  /**
+   * Waits for the answer of a person, and acts on it.
+   * @param {Kept} question
+   * @returns {Promise<Verdict>}
+   */
+  async #answered(question) {
+    const { name } = question;
+    /** @type {Kept | undefined} */
+    let kept = question;
+    while (kept !== undefined && kept.state === "asking" && this.#ground.now() < kept.until) {
+      const told = new Promise((resolve) => this.#waiting.set(name, () => resolve(undefined)));
+      // If no window opens, the toolbar's window leads to the question.
+      await this.#ground.openWindow().catch(() => {});
+      await Promise.race([told, new Promise((resolve) => setTimeout(resolve, Math.max(0, question.until - this.#ground.now())))]);
+      kept = await this.#ground.session.get(keptAs(name));
+    }
+    this.#waiting.delete(name);
+    await this.#ground.session.remove(keptAs(name));
+    if (kept?.state === "approved") return this.#signed(kept.parts, kept.username, () => this.#ground.now() >= question.until);
+    if (kept?.state === "refused") {
+      await this.#ground.session.set(refusedAs(textOf(kept.ucloud, kept.username, kept.parts)), this.#ground.now());
+      return this.#refusal(kept.parts);
+    }
+    this.#note("unsigned", question.parts[0], "", kept === undefined ? "whyWithdrawn" : "whyNoAnswer");
+    return {};
+  }
+
+  /**
+   * Notes the answer of the approval window.
+   * @param {string} name
+   * @param {boolean} isApproved
+   */
+  async decide(name, isApproved) {
+    const kept = /** @type {Kept | undefined} */ (await this.#ground.session.get(keptAs(name)));
+    if (kept === undefined || kept.state !== "asking" || this.#ground.now() >= kept.until) return;
+    await this.#ground.session.set(keptAs(name), { ...kept, state: isApproved ? "approved" : "refused" });
+    this.#waiting.get(name)?.();
+  }
+
+  /** Refuses all that waits: its window was closed. */
+  async refuseAll() {
+    for (const { name } of await this.questions()) await this.decide(name, false);
+  }
+
+  /** The page does not wait any more. @param {string} name @param {string} ucloud */
+  async withdraw(name, ucloud) {
+    await this.#ground.session.remove(keptAs(`${ucloud} ${name}`));
+    this.#waiting.get(`${ucloud} ${name}`)?.();
+  }
+
+  /** The questions that wait for a person, the oldest first. @returns {Promise<Kept[]>} */
+  async questions() {
+    const all = Object.entries(await this.#ground.session.all()).filter(([name]) => name.startsWith(keptAs(""))).map(([, kept]) => kept);
+    return all.filter(({ state, until }) => state === "asking" && this.#ground.now() < until).sort((a, b) => a.until - b.until);
+  }
+
+  async #waitingNow() {
+    return (await this.questions()).length;
+  }
+
+  /**
+   * Signs all parts, then leaves them at their providers. Nothing is left before all are signed.
+   * @param {Part[]} parts
+   * @param {string} username
+   * @param {() => boolean} isTooLate
+   * @returns {Promise<Verdict>}
+   */
+  async #signed(parts, username, isTooLate) {
+    try {
+      const keys = await this.#ground.keys();
+      const intents = await Promise.all(parts.map(async ({ provider, request }) => {
+        const connected = this.#ground.provider(provider);
+        await connected.table();
+        return { connected, jws: await connected.sign(this.#keyOf(keys, provider, username), request) };
+      }));
+      if (isTooLate()) throw new NotPlanned("whyNoAnswer");
+      await Promise.all(intents.map(({ connected, jws }) => connected.deposit(jws)));
+    } catch (error) {
+      throw new Failed(parts, error);
+    }
+    for (const part of parts) this.#note("signed", part, "");
+    return {};
+  }
+
+  /** @param {Part[]} parts @returns {Verdict} */
+  #refusal(parts) {
+    for (const part of parts) this.#note("refused", part, "");
+    const why = "You refused this in the Countersign extension. Nothing was sent.";
+    return { answer: { status: 403, body: JSON.stringify({ why, errorCode: "REFUSED_BY_USER" }) } };
+  }
+
+  /** @param {string} ucloud @param {string} username @param {Part[]} parts */
+  async #wasRefused(ucloud, username, parts) {
+    const at = await this.#ground.session.get(refusedAs(textOf(ucloud, username, parts)));
+    return typeof at === "number" && this.#ground.now() - at < REFUSED_MS;
+  }
+
+  /** @param {Entry["what"]} what @param {Part | undefined} part @param {string} path @param {string} [why] */
+  #note(what, part, path, why) {
+    if (part === undefined) return void this.#ground.note({ what, call: "", subject: path, provider: "", ...(why === undefined ? {} : { why }) });
+    const { row, items } = part.request;
+    const words = wordsOf(row) ?? { one: row.call };
+    const subject = items[0]?.[words.subjects?.[0] ?? ""];
+    this.#ground.note({
+      what, call: sentence(words, items), subject: typeof subject === "string" ? subject : "", provider: part.provider, ...(why === undefined ? {} : { why }),
+    });
+  }
+}
+
+/** A planned request that could not be signed or left at its provider. */
+class Failed extends Error {
+  name = "Failed";
+
+  /** @param {Part[]} parts @param {unknown} cause */
+  constructor(parts, cause) {
+    super("not signed", { cause });
+    this.parts = parts;
+  }
+}
+
+/** What a refusal is remembered by. @param {string} ucloud @param {string} username @param {Part[]} parts */
+function textOf(ucloud, username, parts) {
+  return JSON.stringify([ucloud, username, parts.map(({ provider, request }) => [provider, request.row.call, request.items])]);
+}

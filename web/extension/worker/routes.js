@@ -1,0 +1,110 @@
+// To which provider a drive, a job or another resource of UCloud belongs, and to which project.
+// UCloud's own answers in the page are good enough for that: a wrong provider refuses the intent.
+// They are never shown. What they do not say, the connected providers are asked (the drives of the
+// user, over the direct channel).
+
+import { driveIn } from "../../js/drives.js";
+
+/** @typedef {import("./connected-provider.js").ConnectedProvider} ConnectedProvider */
+/** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
+/** @typedef {{provider: string, project: string | null}} Route */
+
+/** Routes that are remembered for one UCloud. A page with more forgets the oldest. */
+const KEPT_MAX = 3_000;
+
+/** Longest answer that is read, in characters: a full page of a folder has some 300 000. */
+const LENGTH_MAX = 2_000_000;
+
+export class Routes {
+  #session;
+  /** Ends with the last write. @type {Promise<unknown>} */
+  #turn = Promise.resolve();
+
+  /** @param {{get: (name: string) => Promise<any>, set: (name: string, value: any) => Promise<void>}} session */
+  constructor(session) {
+    this.#session = session;
+  }
+
+  /**
+   * Learns from an answer of UCloud that the page got.
+   * @param {string} ucloud
+   * @param {unknown} text
+   */
+  learn(ucloud, text) {
+    if (typeof text !== "string" || text.length > LENGTH_MAX) return this.#turn;
+    const found = routesIn(text);
+    if (found.size === 0) return this.#turn;
+    this.#turn = this.#turn.then(async () => {
+      const before = await this.#of(ucloud);
+      const isNew = [...found].some(([id, route]) => JSON.stringify(before[id]) !== JSON.stringify(route));
+      if (!isNew) return;
+      const kept = Object.entries({ ...before, ...Object.fromEntries(found) });
+      await this.#session.set(nameOf(ucloud), Object.fromEntries(kept.slice(-KEPT_MAX)));
+    }).catch(() => {});
+    return this.#turn;
+  }
+
+  /** @param {string} ucloud @returns {Promise<{[id: string]: Route}>} */
+  async #of(ucloud) {
+    return (await this.#session.get(nameOf(ucloud))) ?? {};
+  }
+
+  /**
+   * The provider of a resource, among these.
+   * @param {string} ucloud
+   * @param {string} id its number at UCloud
+   * @param {boolean} isDrive
+   * @param {ConnectedProvider[]} providers
+   * @param {(provider: ConnectedProvider) => KeyRecord | null} keyAt the user's key there
+   * @param {string | null} acting the project that the user acts in
+   * @returns {Promise<Route | null>}
+   */
+  async find(ucloud, id, isDrive, providers, keyAt, acting) {
+    const route = (await this.#of(ucloud))[id];
+    if (route !== undefined) return route;
+    const [only] = providers;
+    if (providers.length === 1 && only !== undefined) return { provider: only.site.id, project: acting };
+    if (!isDrive) return null;
+    const answers = await Promise.all(providers.map(async (provider) => {
+      const key = keyAt(provider);
+      const drives = key === null ? null : await provider.drives.of(key, [id]);
+      return drives?.has(id) === true ? provider.site.id : null;
+    }));
+    const known = answers.filter((provider) => provider !== null);
+    return known.length === 1 ? { provider: known[0] ?? "", project: acting } : null;
+  }
+}
+
+/** @param {string} ucloud */
+const nameOf = (ucloud) => `routes/${ucloud}`;
+
+/** The number of the drive of a path, or the id as it is. @param {unknown} value */
+export function idIn(value) {
+  if (typeof value === "number") return String(value);
+  return typeof value === "string" ? driveIn(value) ?? value : null;
+}
+
+/** @param {string} text @returns {Map<string, Route>} */
+function routesIn(text) {
+  /** @type {Map<string, Route>} */
+  const found = new Map();
+  /** @type {any} */
+  let answer;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    return found;
+  }
+  for (const item of Array.isArray(answer?.items) ? answer.items : [answer]) {
+    const { id, specification, owner } = item ?? {};
+    const provider = specification?.product?.provider ?? specification?.provider;
+    if (typeof provider !== "string") continue;
+    const project = typeof owner?.project === "string" ? owner.project : null;
+    const drive = specification.collection;
+    // An entry that is set again counts as the newest.
+    for (const name of [typeof drive === "string" ? drive : id]) {
+      if (typeof name === "string" && name !== "" && name.length <= 64) found.set(name, { provider, project });
+    }
+  }
+  return found;
+}

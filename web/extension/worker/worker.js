@@ -1,0 +1,144 @@
+// The extension's background worker: takes the messages of its own content scripts and windows, and
+// of no one else. For each it takes the sender from the browser, not from the message: a page of a
+// configured UCloud may ask for signatures, a provider's connection page may hand over a ticket, the
+// extension's own windows may decide. Other extensions and web pages cannot send it anything.
+
+import { openStorage, onKeysChanged } from "../../js/storage.js";
+import { browser } from "./browser.js";
+import { ConnectedProvider } from "./connected-provider.js";
+import { register } from "./content-scripts.js";
+import { Holds, whyNot } from "./holds.js";
+import { planner } from "./plan.js";
+import { note } from "./record.js";
+import { Routes } from "./routes.js";
+import { permittedSites } from "./settings.js";
+import { Tokens } from "./tokens.js";
+import { onClosed, showQuestions } from "./window.js";
+
+/** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
+
+// --- The ground: settings, keys, providers, the session's storage. ---
+
+/** By origin and id, so that a changed setting makes a new one. @type {Map<string, ConnectedProvider>} */
+const known = new Map();
+
+async function providers() {
+  return (await permittedSites()).map((site) => {
+    const name = `${site.ucloud} ${site.origin} ${site.id}`;
+    const provider = known.get(name) ?? new ConnectedProvider(site);
+    known.set(name, provider);
+    return provider;
+  });
+}
+
+/** @type {Promise<KeyRecord[]> | null} */
+let kept = null;
+onKeysChanged(() => (kept = null));
+
+/** @returns {Promise<KeyRecord[]>} */
+async function keys() {
+  kept ??= openStorage().then((storage) => storage.keys());
+  const own = await kept.catch(() => []);
+  if (own.length === 0) kept = null;
+  return own;
+}
+
+const session = {
+  get: async (/** @type {string} */ name) => (await browser.storage.session.get(name))[name],
+  set: async (/** @type {string} */ name, /** @type {any} */ value) => browser.storage.session.set({ [name]: value }),
+  remove: async (/** @type {string} */ name) => browser.storage.session.remove(name),
+  all: async () => browser.storage.session.get(null),
+};
+
+const routes = new Routes(session);
+const holds = new Holds({
+  plan: planner({ providers, keys, routes }),
+  provider: (id) => {
+    const found = [...known.values()].reverse().find(({ site }) => site.id === id);
+    if (found === undefined) throw new Error(`no provider ${id}`);
+    return found;
+  },
+  keys, session, note,
+  openWindow: showQuestions,
+  now: () => Date.now(),
+});
+const tokens = new Tokens({
+  providers, keys, session,
+  failed: (error) => void note({ what: "unsigned", call: "", subject: "", provider: "", why: whyNot(error) }),
+});
+
+// --- Messages. ---
+
+/** What a page of a configured UCloud may ask. @type {{[type: string]: (message: any, ucloud: string) => unknown}} */
+const FROM_UCLOUD = {
+  hold: (message, ucloud) => holds.hold(message, ucloud),
+  withdraw: ({ name }, ucloud) => holds.withdraw(String(name), ucloud),
+  seen: ({ text }, ucloud) => routes.learn(ucloud, text),
+  tokens: async ({ text }, ucloud) => ({ text: await tokens.withProofs(String(text), ucloud).catch(() => null) }),
+  prove: async ({ address, token, piece }, ucloud) => ({ proof: await tokens.prove({ address, token, piece }, ucloud) }),
+};
+
+/** What the extension's own windows may ask. @type {{[type: string]: (message: any) => unknown}} */
+const FROM_WINDOWS = {
+  questions: async () => ({
+    questions: await holds.questions(),
+    origins: Object.fromEntries((await providers()).map(({ site }) => [site.id, site.origin])),
+  }),
+  decide: ({ name, approved }) => holds.decide(String(name), approved === true),
+  show: () => showQuestions(),
+};
+
+/** The origin of a sender, as the browser says. @param {any} sender */
+function originOf({ origin, url }) {
+  const said = typeof origin === "string" ? origin : url;
+  return typeof said === "string" && URL.canParse(said) ? new URL(said).origin : "";
+}
+
+const WINDOWS = browser.runtime.getURL("extension/windows/");
+
+/** @param {any} message @param {any} sender @returns {Promise<unknown>} */
+async function answer(message, sender) {
+  const { type } = message ?? {};
+  if (sender.id !== browser.runtime.id || typeof type !== "string") return {};
+  if (typeof sender.url === "string" && sender.url.startsWith(WINDOWS)) return FROM_WINDOWS[type]?.(message);
+  // Of a page, the top document alone.
+  if (sender.tab === undefined || sender.frameId !== 0) return {};
+  const origin = originOf(sender);
+  const all = await providers();
+  if (type === "ticket") return takeTicket(message, sender, all.map(({ site }) => site));
+  if (!Object.hasOwn(FROM_UCLOUD, type) || !all.some(({ site }) => site.ucloud === origin)) return {};
+  return FROM_UCLOUD[type]?.(message, origin);
+}
+
+/**
+ * Continues a connection on the extension's own page, in the same tab.
+ * @param {any} message
+ * @param {any} sender
+ * @param {import("./settings.js").Site[]} sites
+ */
+async function takeTicket({ ticket }, sender, sites) {
+  const site = sites.find(({ id, origin }) => originOf(sender) === origin && new URL(sender.url).pathname === `/ucloud/${id}/connect`);
+  if (site === undefined || !/^[A-Za-z0-9_-]{43}$/.test(ticket)) return;
+  const page = browser.runtime.getURL("extension/windows/connect.html");
+  await browser.tabs.update(sender.tab.id, { url: `${page}?provider=${encodeURIComponent(site.id)}#${ticket}` });
+}
+
+browser.runtime.onMessage.addListener((/** @type {any} */ message, /** @type {any} */ sender, /** @type {(answer: unknown) => void} */ reply) => {
+  answer(message, sender).then((said) => reply(said ?? {}), (error) => {
+    console.error(error);
+    reply({});
+  });
+  return true;
+});
+
+// Closing the window refuses what it asks.
+onClosed(() => void holds.refuseAll());
+
+// --- Content scripts. ---
+
+for (const event of [browser.runtime.onInstalled, browser.runtime.onStartup, browser.permissions.onAdded, browser.permissions.onRemoved, browser.storage.onChanged]) {
+  event?.addListener((/** @type {any} */ _what, /** @type {string} */ area) => {
+    if (area !== "session") void register();
+  });
+}
+void register();
