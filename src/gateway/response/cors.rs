@@ -93,8 +93,8 @@ impl Cors {
         if is_extension(headers) { Ok(None) } else { self.one_of(&[&self.core, &self.own], headers) }
     }
 
-    /// As [`Cors::admitted`], for the gateway's own pages and extensions alone. A foreign page could
-    /// offer a key in a user's name.
+    /// As [`Cors::admitted`], for the gateway's own pages and extensions alone. A foreign page
+    /// could offer a key in a user's name.
     pub(crate) fn own(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         if is_extension(headers) { Ok(()) } else { self.one_of(&[&self.own], headers).map(drop) }
     }
