@@ -7,9 +7,10 @@ export COUNTERSIGN_BUILT COUNTERSIGN_BIN
 # Of the whole workspace, always: for one package alone cargo would choose other features, and build it all again.
 build_tests() { build dev --workspace --tests --bins; }
 
-executables() { # kind, where its source begins: the programs of tests that cargo made of it
-    cargo test --locked --no-run --workspace --message-format=json 2>/dev/null |
-        sed -n "s|.*\"kind\":\[\"$1\"\].*\"src_path\":\"$PWD/$2.*\"executable\":\"\([^\"]*\)\".*|\1|p"
+# Instead of running the tests of a target, cargo prints where their program is.
+executable_of() { # name of the program, targets as `cargo test` takes them
+    cargo test --locked --quiet --workspace --config "target.'cfg(all())'.runner = 'echo'" "${@:2}" |
+        sed -n "s|^\(/.*/$1-[0-9a-f]*\)\( .*\)*$|\1|p"
 }
 
 run_crates() {
@@ -82,12 +83,11 @@ run_units() {
 
 one_by_one() { # suite, what runs a command around each of its tests
     local executable name found=0
-    for executable in $(executables test tests/); do
-        for name in $("$executable" --list --ignored --format terse | sed -n 's/: test$//p'); do
-            tests_of "$1" | grep -qxF "${name##*::}" || continue
-            found=$((found + 1))
-            step "$1: $name" "$2" "$executable" --ignored --exact "$name" --nocapture || true
-        done
+    executable=$(executable_of centre --test centre)
+    for name in $("$executable" --list --ignored --format terse | sed -n 's/: test$//p'); do
+        tests_of "$1" | grep -qxF "${name##*::}" || continue
+        found=$((found + 1))
+        step "$1: $name" "$2" "$executable" --ignored --exact "$name" --nocapture || true
     done
     [ "$found" -gt 0 ] || failed+=("$1: none was found")
 }
@@ -99,7 +99,7 @@ run_mounts() {
         not_run+=("tests that mount file systems: only root may")
         return
     fi
-    executable=$(executables lib src/instance/)
+    executable=$(executable_of countersign_instance --lib)
     mapfile -t filters < <(tests_of mounts)
     step "file systems" unshare --mount --propagation private "$executable" --ignored "${filters[@]}" || true
 }
