@@ -7,6 +7,7 @@ mod allowed;
 mod ask;
 mod changes;
 mod fixed;
+mod method;
 pub mod names;
 mod pointer;
 mod row;
@@ -22,10 +23,9 @@ pub use crate::call::ask::{AskRule, Condition, is_hidden, is_startup, needs_aski
 pub use crate::call::changes::{Change, ChangeSpec, Collision, How};
 use crate::call::fixed::proves_session_use;
 pub use crate::call::fixed::{PublicCall, ResourceKind, ServiceCall, SessionEndpoint};
+pub use crate::call::method::{Method, Transport};
 pub use crate::call::pointer::{Pointer, PointerRejection};
-pub use crate::call::row::{
-    Bound, BoundSpec, Class, Destination, Items, Kind, Method, Row, RowRejection, RowSpec, Sender, Transport,
-};
+pub use crate::call::row::{Bound, BoundSpec, Class, Destination, Items, Kind, Row, RowRejection, RowSpec, Sender};
 pub use crate::call::words::{Words, WordsRejection};
 use crate::identity::ProviderId;
 

@@ -1,8 +1,8 @@
 //! The fixed calls, which no site configures: Core's own, the public ones, and the endpoints for
 //! one-time tokens.
 
+use crate::call::method::Method;
 use crate::call::names;
-use crate::call::row::Method;
 use crate::identity::CallName;
 
 /// Whether a call proves the use of a session token.

@@ -2,43 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Allowed, AskRule, Change, ChangeSpec, Pointer, PointerRejection, Words, WordsRejection};
+use crate::call::{
+    Allowed, AskRule, Change, ChangeSpec, Method, Pointer, PointerRejection, Transport, Words, WordsRejection,
+};
 use crate::identity::{CallName, ProviderId};
-
-/// The HTTP methods that UCloud uses.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Method {
-    /// `GET`
-    Get,
-    /// `POST`
-    Post,
-    /// `DELETE`, with a JSON body.
-    Delete,
-}
-
-impl Method {
-    /// Parses the method of a request line; `None` for any other method.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "GET" => Some(Self::Get),
-            "POST" => Some(Self::Post),
-            "DELETE" => Some(Self::Delete),
-            _ => None,
-        }
-    }
-
-    /// The method as in a request line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Post => "POST",
-            Self::Delete => "DELETE",
-        }
-    }
-}
 
 /// The harm that a call can do.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
@@ -50,17 +17,6 @@ pub enum Class {
     Write,
     /// Deletes, opens a shell, installs a key or starts a job.
     Danger,
-}
-
-/// How a call is sent.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// A request and its response.
-    #[default]
-    Http,
-    /// A message on a WebSocket.
-    WebSocket,
 }
 
 /// The place of the items in a request.
