@@ -6,12 +6,14 @@
 mod allowed;
 mod ask;
 mod changes;
+mod draft;
 mod fixed;
 mod method;
 pub mod names;
 mod pointer;
 mod row;
 mod rows;
+mod user_side;
 mod words;
 
 use std::borrow::Cow;
@@ -26,6 +28,10 @@ pub use crate::call::fixed::{PublicCall, ResourceKind, ServiceCall, SessionEndpo
 pub use crate::call::method::{Method, Transport};
 pub use crate::call::pointer::{Pointer, PointerRejection};
 pub use crate::call::row::{Bound, BoundSpec, Class, Destination, Items, Kind, Row, RowRejection, RowSpec, Sender};
+pub use crate::call::user_side::{
+    Effect, Found, InProject, ListChange, Listed, Place, Signed, Split, Subject, Take, Unsignable, UserSide,
+    UserSideRejection,
+};
 pub use crate::call::words::{Words, WordsRejection};
 use crate::identity::ProviderId;
 
@@ -139,7 +145,7 @@ impl CallTable {
                 }
                 (Transport::WebSocket, _) => table.add_socket(&row),
             };
-            if is_known || !is_added {
+            if is_known || !is_added || table.has_user_request(&row) {
                 return Err(RowRejection::Twice { call: row.call().clone() });
             }
             table.rows.push(row);
@@ -223,6 +229,16 @@ impl CallTable {
     fn add_socket(&mut self, row: &Row) -> bool {
         let of_method = self.routes.entry(row.method()).or_default();
         matches!(of_method.entry(row.path().into()).or_insert(Route::Socket), Route::Socket)
+    }
+
+    /// Whether an earlier row, or the row itself, has one of its user's requests twice.
+    fn has_user_request(&self, row: &Row) -> bool {
+        let sides = &row.spec().user;
+        let mut earlier = self.rows.iter().flat_map(|row| &row.spec().user);
+        let is_earlier = earlier.any(|known| sides.iter().any(|side| side.is_same_request(known)));
+        let is_twice =
+            |(at, side): (usize, &UserSide)| sides.iter().skip(at + 1).any(|other| side.is_same_request(other));
+        is_earlier || sides.iter().enumerate().any(is_twice)
     }
 
     fn add(&mut self, method: Method, path: &str, route: Route) -> bool {

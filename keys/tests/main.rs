@@ -27,4 +27,5 @@ mod store_seal;
 mod support;
 mod tasks;
 mod ticket_limits;
+mod user_side;
 mod wycheproof;

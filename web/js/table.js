@@ -4,6 +4,7 @@
 
 import { CONDITIONS } from "./ask.js";
 import { HOWS, steps } from "./changes.js";
+import { readUserRequests } from "./user-requests.js";
 
 /** @typedef {import("./ask.js").Rule} Rule */
 /** @typedef {"plain" | "tree" | "set"} Kind */
@@ -21,6 +22,8 @@ import { HOWS, steps } from "./changes.js";
  *   row
  * @property {boolean} isProof whether it proves the use of a one-time token, and is not a request
  * @property {boolean} stepUp whether it also needs a passkey
+ * @property {import("./user-requests.js").UserRequest[]} user the user's requests to UCloud that cause
+ *   the call
  */
 /** @typedef {Map<string, Row>} Table */
 
@@ -78,6 +81,8 @@ function readRow(row) {
     }
     return { parameter, when: oneOf("the condition", when, CONDITIONS) };
   });
+  const user = readUserRequests(row.user ?? [], bound.map((/** @type {Bound} */ { name }) => name));
+  if (user === null) throw new UnreadableTable(`${call}: the user's request is not known here`);
   return /** @type {Row} */ ({
     call,
     items: oneOf("the place of items", row.items, ITEMS),
@@ -88,6 +93,7 @@ function readRow(row) {
     words: readWords(call, row.words ?? null, bound),
     isProof: row.to === "session",
     stepUp: row.stepUp === true,
+    user,
   });
 }
 

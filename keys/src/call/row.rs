@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::call::{
-    Allowed, AskRule, Change, ChangeSpec, Method, Pointer, PointerRejection, Transport, Words, WordsRejection,
+    Allowed, AskRule, Change, ChangeSpec, Method, Pointer, PointerRejection, Transport, UserSide, UserSideRejection,
+    Words, WordsRejection,
 };
 use crate::identity::{CallName, ProviderId};
 
@@ -127,6 +128,9 @@ pub struct RowSpec {
     /// The signer's description of the call. The signer has its own words for the standard rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<Words>,
+    /// The user's requests to UCloud that cause the call. None, if UCloud does not see the call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user: Vec<UserSide>,
 }
 
 /// Why a row is refused.
@@ -166,6 +170,14 @@ pub enum RowRejection {
         /// Why they are refused.
         why: WordsRejection,
     },
+    /// A malformed user side.
+    #[error("call {call}: user: {why}")]
+    User {
+        /// The row's call.
+        call: CallName,
+        /// Why it is refused.
+        why: UserSideRejection,
+    },
     /// The path is not below `/ucloud/`.
     #[error("call {call}: the path must begin with /ucloud/ and have no empty or dotted segments")]
     Path {
@@ -181,8 +193,8 @@ pub enum RowRejection {
         /// The row's call.
         call: CallName,
     },
-    /// Two rows of the same call, or of the same method and path.
-    #[error("call {call}: another row has the same call, or the same method and path")]
+    /// Two rows of the same call, of the same method and path, or of the same user's request.
+    #[error("call {call}: another row has the same call, the same method and path, or the same request of the user")]
     Twice {
         /// The later row's call.
         call: CallName,
@@ -245,8 +257,11 @@ impl Row {
         if let Some(rule) = spec.ask_if.iter().find(|rule| bound.iter().all(|bound| bound.name != rule.parameter)) {
             return Err(RowRejection::Ask { call, parameter: rule.parameter.clone() });
         }
+        let names: Vec<&str> = bound.iter().map(|bound| bound.name.as_str()).collect();
+        for side in &spec.user {
+            side.check(&names).map_err(|why| RowRejection::User { call: call.clone(), why })?;
+        }
         if let Some(words) = &spec.words {
-            let names: Vec<&str> = bound.iter().map(|bound| bound.name.as_str()).collect();
             words.check(&names).map_err(|why| RowRejection::Words { call: call.clone(), why })?;
         }
         let adds = spec.adds.iter().map(pointer).collect::<Result<Vec<_>, _>>()?;
@@ -366,6 +381,7 @@ impl RowSpec {
                     && self.adds.is_empty()
                     && self.project.is_none()
                     && self.username.is_none()
+                    && self.user.is_empty()
             }
         }
     }

@@ -6,11 +6,12 @@
 //!
 //! `tests/real_bodies.rs` checks every row that Core sends against a body of the real Core.
 
-use crate::call::{
-    AskRule, BoundSpec, ChangeSpec, Class, Condition, Destination, How, Items, Kind, Method, RowSpec, Sender,
-    Transport, names,
+use crate::call::draft::{
+    Draft, Request, body, by_item, by_provider, core_alone, found, items, message, query, row, unsignable,
+    unsignable_socket,
 };
-use crate::identity::CallName;
+use crate::call::user_side::{InProject, ListChange, Split, Subject, Unsignable};
+use crate::call::{Class, Destination, How, Items, Kind, Method, RowSpec, names};
 
 /// The members that Core repeats of a resource (job, drive, link, …) beside its specification.
 const RESOURCE: [&str; 8] = [
@@ -22,6 +23,39 @@ const RESOURCE: [&str; 8] = [
     "/providerGeneratedId",
     "/output",
     "/specification",
+];
+
+/// The members of a job's specification that Core keeps, beside those of every resource and the
+/// values.
+const JOB: [&str; 10] = [
+    "/application/name",
+    "/application/version",
+    "/name",
+    "/hostname",
+    "/replicas",
+    "/timeAllocation/hours",
+    "/timeAllocation/minutes",
+    "/timeAllocation/seconds",
+    "/openedFile",
+    "/sshEnabled",
+];
+
+/// The members that Core keeps of a value of a job's parameters or resources.
+const VALUE: [&str; 14] = [
+    "type",
+    "path",
+    "mountPath",
+    "value",
+    "hostname",
+    "jobId",
+    "id",
+    "specification",
+    "modules",
+    "port",
+    "tls",
+    "server",
+    "token",
+    "tokenType",
 ];
 
 /// All standard rows.
@@ -40,22 +74,26 @@ fn files() -> Vec<RowSpec> {
         row(names::FILES_BROWSE, Method::Post, "files/browse", Items::Whole, Class::Read)
             .bind_at("path", &["/browse/flags/path", "/Browse/flags/path"], Kind::Plain)
             .adds(&["/resolvedCollection", "/browse", "/Browse"])
-            .project("/resolvedCollection/owner/project"),
+            .project("/resolvedCollection/owner/project")
+            .asked(query("files/browse", by_item(Subject::Path, "/path"))),
         row(names::FILES_RETRIEVE, Method::Post, "files/retrieve", Items::Whole, Class::Read)
             .bind_at("id", &["/retrieve/id", "/Retrieve/id"], Kind::Plain)
             .adds(&["/resolvedCollection", "/retrieve", "/Retrieve"])
-            .project("/resolvedCollection/owner/project"),
+            .project("/resolvedCollection/owner/project")
+            .asked(query("files/retrieve", by_item(Subject::Path, "/id"))),
         row(names::FILES_VISUALIZE, Method::Post, "files/visualize", Items::Whole, Class::Read)
             .bind("path", "/path")
             .adds(&["/resolvedCollection"])
-            .project("/resolvedCollection/owner/project"),
+            .project("/resolvedCollection/owner/project")
+            .asked(body("files/visualize", by_item(Subject::Path, "/path"))),
         row(names::FILES_CREATE_FOLDER, Method::Post, "files/folder", Items::Bulk, Class::Write)
             .bind("id", "/id")
             .bind_tree("conflictPolicy", "/conflictPolicy")
             .ask_at("id")
             .ask_if_it_replaces()
             .adds(&["/resolvedCollection"])
-            .project("/resolvedCollection/owner/project"),
+            .project("/resolvedCollection/owner/project")
+            .asked(items(Method::Post, "files/folder", by_provider(Subject::Path, "/id"))),
         row(names::FILES_MOVE, Method::Post, "files/move", Items::Bulk, Class::Write)
             .bind("oldId", "/oldId")
             .bind("newId", "/newId")
@@ -64,7 +102,8 @@ fn files() -> Vec<RowSpec> {
             .ask_at("newId")
             .ask_if_it_replaces()
             .adds(&["/resolvedOldCollection", "/resolvedNewCollection"])
-            .project("/resolvedNewCollection/owner/project"),
+            .project("/resolvedNewCollection/owner/project")
+            .asked(moved("files/move")),
         row(names::FILES_COPY, Method::Post, "files/copy", Items::Bulk, Class::Write)
             .bind("oldId", "/oldId")
             .bind("newId", "/newId")
@@ -72,15 +111,18 @@ fn files() -> Vec<RowSpec> {
             .ask_at("newId")
             .ask_if_it_replaces()
             .adds(&["/resolvedOldCollection", "/resolvedNewCollection"])
-            .project("/resolvedNewCollection/owner/project"),
+            .project("/resolvedNewCollection/owner/project")
+            .asked(moved("files/copy")),
         row(names::FILES_TRASH, Method::Post, "files/trash", Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&["/resolvedCollection"])
-            .project("/resolvedCollection/owner/project"),
+            .project("/resolvedCollection/owner/project")
+            .asked(items(Method::Post, "files/trash", by_provider(Subject::Path, "/id"))),
         row(names::FILES_EMPTY_TRASH, Method::Post, "files/emptyTrash", Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&["/resolvedCollection"])
-            .project("/resolvedCollection/owner/project"),
+            .project("/resolvedCollection/owner/project")
+            .asked(items(Method::Post, "files/emptyTrash", by_provider(Subject::Path, "/id"))),
         row(names::FILES_CREATE_UPLOAD, Method::Post, "files/upload", Items::Bulk, Class::Write)
             .bind("id", "/id")
             .bind_tree("type", "/type")
@@ -88,15 +130,18 @@ fn files() -> Vec<RowSpec> {
             .ask_at("id")
             .ask_if_it_replaces()
             .adds(&["/resolvedCollection", "/supportedProtocols"])
-            .project("/resolvedCollection/owner/project"),
+            .project("/resolvedCollection/owner/project")
+            .asked(items(Method::Post, "files/upload", by_provider(Subject::Path, "/id"))),
         row(names::FILES_CREATE_DOWNLOAD, Method::Post, "files/download", Items::Bulk, Class::Read)
             .bind("id", "/id")
             .adds(&["/resolvedCollection"])
-            .project("/resolvedCollection/owner/project"),
+            .project("/resolvedCollection/owner/project")
+            .asked(items(Method::Post, "files/download", by_provider(Subject::Path, "/id"))),
         row(names::FILES_DELETE, Method::Delete, "files", Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&RESOURCE)
-            .project("/owner/project"),
+            .project("/owner/project")
+            .asked(items(Method::Delete, "files", by_provider(Subject::Path, "/id"))),
         // One call makes three requests, at two centres. Each has some of these members; `Start`
         // has only members that the user cannot know.
         row(names::FILES_TRANSFER, Method::Post, "files/transfer", Items::Whole, Class::Write)
@@ -115,14 +160,16 @@ fn files() -> Vec<RowSpec> {
                 "/sourceCollection",
                 "/destinationCollection",
                 "/supportedProtocols",
-            ]),
+            ])
+            .unsigned(unsignable("files/transfer", Unsignable::Transfer)),
         row(names::FILES_STREAMING_SEARCH, Method::Get, "files", Items::Whole, Class::Read)
             .over_websocket()
             .bind("query", "/query")
             .changed("", How::Trimmed)
             .bind_tree("currentFolder", "/currentFolder")
             .adds(&["/owner", "/flags", "/category"])
-            .project("/owner/project"),
+            .project("/owner/project")
+            .asked(message("files", names::FILES_STREAMING_SEARCH, by_item(Subject::Path, "/currentFolder"))),
     ]
 }
 
@@ -135,17 +182,20 @@ fn drives() -> Vec<RowSpec> {
             .changed("/labels", How::Names)
             .adds(&RESOURCE)
             .adds(&["/id"])
-            .project("/owner/project"),
+            .project("/owner/project")
+            .asked(create(path).keeps(["/title"])),
         row(names::FILES_COLLECTIONS_DELETE, Method::Delete, path, Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&RESOURCE)
-            .project("/owner/project"),
+            .project("/owner/project")
+            .asked(items(Method::Delete, path, by_item(Subject::Drive, "/id"))),
         row(names::FILES_COLLECTIONS_RENAME, Method::Post, "files/collections/rename", Items::Bulk, Class::Write)
             .bind("id", "/id")
             .bind("newTitle", "/newTitle")
-            .changed("", How::Trimmed),
-        acl(names::FILES_COLLECTIONS_UPDATE_ACL, "files/collections/updateAcl"),
-        labels(names::FILES_COLLECTIONS_UPDATE_LABELS, "files/collections/onUpdatedLabels"),
+            .changed("", How::Trimmed)
+            .asked(items(Method::Post, "files/collections/rename", by_item(Subject::Drive, "/id"))),
+        acl(names::FILES_COLLECTIONS_UPDATE_ACL, path),
+        labels(names::FILES_COLLECTIONS_UPDATE_LABELS, path, Subject::Drive),
     ]
 }
 
@@ -165,53 +215,82 @@ fn jobs() -> Vec<RowSpec> {
             .changed_value("/resources/*")
             .adds(&RESOURCE)
             .adds(&["/id"])
-            .project("/owner/project"),
+            .project("/owner/project")
+            .asked(
+                create("jobs")
+                    .keeps(JOB)
+                    .keeps(each_value("/parameters/*").iter().map(String::as_str))
+                    .keeps(each_value("/resources/*").iter().map(String::as_str)),
+            )
+            .or(unsignable_socket("hpc/apps/ucx/connect", Unsignable::Ucx))
+            .or(unsignable_socket("hpc/apps/ucx/connectJob", Unsignable::Ucx)),
         row(names::JOBS_TERMINATE, Method::Post, "jobs/terminate", Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&RESOURCE)
-            .project("/owner/project"),
+            .project("/owner/project")
+            .asked(items(Method::Post, "jobs/terminate", by_provider(Subject::Job, "/id"))),
         row(names::JOBS_EXTEND, Method::Post, "jobs/extend", Items::Bulk, Class::Write)
             .bind("jobId", "/job/id")
             .bind_tree("requestedTime", "/requestedTime")
             .adds(&["/job"])
-            .project("/job/owner/project"),
+            .project("/job/owner/project")
+            .asked(
+                items(Method::Post, "jobs/extend", by_provider(Subject::Job, "/jobId"))
+                    .take("requestedTime", "/requestedTime")
+                    .keeps(["/hours", "/minutes", "/seconds"]),
+            ),
         row(names::JOBS_SUSPEND, Method::Post, "jobs/suspend", Items::Bulk, Class::Write)
             .bind("id", "/job/id")
             .adds(&["/job"])
-            .project("/job/owner/project"),
+            .project("/job/owner/project")
+            .asked(items(Method::Post, "jobs/suspend", by_provider(Subject::Job, "/id"))),
         row(names::JOBS_UNSUSPEND, Method::Post, "jobs/unsuspend", Items::Bulk, Class::Danger)
             .bind("id", "/job/id")
             .adds(&["/job"])
-            .project("/job/owner/project"),
+            .project("/job/owner/project")
+            .asked(items(Method::Post, "jobs/unsuspend", by_provider(Subject::Job, "/id"))),
         row(names::JOBS_OPEN_INTERACTIVE_SESSION, Method::Post, "jobs/interactiveSession", Items::Bulk, Class::Danger)
             .bind("id", "/job/id")
             .bind("rank", "/rank")
             .bind("sessionType", "/sessionType")
             .bind_tree("target", "/target")
             .adds(&["/job"])
-            .project("/job/owner/project"),
+            .project("/job/owner/project")
+            .asked(items(Method::Post, "jobs/interactiveSession", by_provider(Subject::Job, "/id"))),
         row(names::JOBS_OPEN_TERMINAL_IN_FOLDER, Method::Post, "jobs/openTerminalInFolder", Items::Bulk, Class::Danger)
-            .bind("folder", "/folder"),
+            .bind("folder", "/folder")
+            .asked(items(Method::Post, "jobs/openTerminalInFolder", by_provider(Subject::Path, "/folder"))),
         row(names::JOBS_FOLLOW, Method::Get, "jobs", Items::Whole, Class::Read)
             .at("/ucloud/jobs.provider.{p}/websocket")
             .over_websocket()
             .bind("id", "/job/id")
             .adds(&["/job", "/type", "/streamId"])
-            .project("/job/owner/project"),
+            .project("/job/owner/project")
+            .asked(message("jobs", names::JOBS_FOLLOW, by_item(Subject::Job, "/id"))),
         row(names::JOBS_ATTACH_RESOURCE, Method::Post, "jobs/attachResource", Items::Whole, Class::Danger)
             .bind("jobId", "/job/id")
             .bind_tree("resource", "/resource")
             .changed_value("")
             .adds(&["/job"])
-            .project("/job/owner/project"),
+            .project("/job/owner/project")
+            .asked(
+                body("jobs/attachResource", by_item(Subject::Job, "/jobId"))
+                    .take("resource", "/resource")
+                    .keeps(each_value("").iter().map(String::as_str)),
+            ),
         row(names::JOBS_DETACH_RESOURCE, Method::Post, "jobs/detachResource", Items::Whole, Class::Write)
             .bind("jobId", "/job/id")
             .bind_tree("resource", "/resource")
             .changed_value("")
             .adds(&["/job"])
-            .project("/job/owner/project"),
-        acl(names::JOBS_UPDATE_ACL, "jobs/updateAcl"),
-        labels(names::JOBS_UPDATE_LABELS, "jobs/onUpdatedLabels"),
+            .project("/job/owner/project")
+            .asked(
+                body("jobs/detachResource", by_item(Subject::Job, "/jobId"))
+                    .take("resource", "/resource")
+                    .keeps(each_value("").iter().map(String::as_str)),
+            ),
+        acl(names::JOBS_UPDATE_ACL, "jobs"),
+        labels(names::JOBS_UPDATE_LABELS, "jobs", Subject::Job),
     ]
 }
 
@@ -219,7 +298,14 @@ fn jobs() -> Vec<RowSpec> {
 /// their names.
 fn resources() -> Vec<RowSpec> {
     let mut rows = Vec::new();
-    for path in ["ingresses", "networkips", "licenses", "private-networks", "shares"] {
+    let kinds: [(&str, &[&str]); 5] = [
+        ("ingresses", &["/domain"]),
+        ("networkips", &["/firewall/openPorts/*/start", "/firewall/openPorts/*/end", "/firewall/openPorts/*/protocol"]),
+        ("licenses", &[]),
+        ("private-networks", &["/name", "/subdomain"]),
+        ("shares", &["/sharedWith", "/sourceFilePath", "/permissions"]),
+    ];
+    for (path, members) in kinds {
         let create = row(&format!("{path}.create"), Method::Post, path, Items::Bulk, Class::Danger)
             .bind_tree("specification", "/specification");
         let create = match path {
@@ -235,16 +321,26 @@ fn resources() -> Vec<RowSpec> {
             "shares" => create.changed("/labels", How::Dropped),
             _ => create.changed("/labels", How::Names),
         };
-        rows.push(create.adds(&RESOURCE).adds(&["/id"]).project("/owner/project"));
-        rows.push(
-            row(&format!("{path}.delete"), Method::Delete, path, Items::Bulk, Class::Danger)
-                .bind("id", "/id")
-                .adds(&RESOURCE)
-                .project("/owner/project"),
-        );
-        if path != "shares" {
-            rows.push(acl(&format!("{path}.updateAcl"), &format!("{path}/updateAcl")));
-            rows.push(labels(&format!("{path}.updateLabels"), &format!("{path}/onUpdatedLabels")));
+        let mut made = create
+            .adds(&RESOURCE)
+            .adds(&["/id"])
+            .project("/owner/project")
+            .asked(self::create(path).keeps(members.iter().copied()));
+        if path == "shares" {
+            made = made.or(unsignable("shares/links/accept", Unsignable::ShareLink));
+        }
+        rows.push(made);
+        let delete = row(&format!("{path}.delete"), Method::Delete, path, Items::Bulk, Class::Danger)
+            .bind("id", "/id")
+            .adds(&RESOURCE)
+            .project("/owner/project");
+        if path == "shares" {
+            // Core removes its own record, and tells no provider.
+            rows.push(delete.unsigned(core_alone(Method::Delete, path)));
+        } else {
+            rows.push(delete.asked(items(Method::Delete, path, by_item(Subject::Resource, "/id"))));
+            rows.push(acl(&format!("{path}.updateAcl"), path));
+            rows.push(labels(&format!("{path}.updateLabels"), path, Subject::Resource));
         }
     }
     rows.push(
@@ -252,7 +348,12 @@ fn resources() -> Vec<RowSpec> {
             .bind("id", "/networkIp/id")
             .bind_tree("firewall", "/firewall")
             .adds(&["/networkIp"])
-            .project("/networkIp/owner/project"),
+            .project("/networkIp/owner/project")
+            .asked(
+                items(Method::Post, "networkips/firewall", by_provider(Subject::Resource, "/id"))
+                    .take("firewall", "/firewall")
+                    .keeps(["/openPorts/*/start", "/openPorts/*/end", "/openPorts/*/protocol"]),
+            ),
     );
     rows
 }
@@ -264,18 +365,31 @@ fn others() -> Vec<RowSpec> {
             .bind_at("keys", &["/allKeys/*/specification/key"], Kind::Set)
             .changed("/*", How::Trimmed)
             .adds(&["/allKeys"])
-            .username("/username"),
+            .username("/username")
+            .asked(changed_keys(Method::Post, "/key", ListChange::Add))
+            .or_asked(changed_keys(Method::Delete, "/id", ListChange::Remove("/id".to_owned()))),
         row(names::TASKS_PAUSE_OR_CANCEL, Method::Post, "tasks/pauseOrCancel", Items::Whole, Class::Write)
             .bind("id", "/id")
-            .bind("requestedState", "/requestedState"),
+            .bind("requestedState", "/requestedState")
+            .asked(body("tasks/pauseOrCancel", by_item(Subject::Task, "/id"))),
         row(names::TOKENS_CREATE, Method::Post, "tokens", Items::Whole, Class::Danger)
             .bind_tree("specification", "/specification")
             .changed("/title", How::Trimmed)
             .changed("/description", How::Trimmed)
             .adds(&RESOURCE)
             .adds(&["/id"])
-            .project("/owner/project"),
-        row(names::TOKENS_REVOKE, Method::Post, "tokens/revoke", Items::Whole, Class::Write).bind("id", "/id"),
+            .project("/owner/project")
+            .asked(body("tokens", by_item(Subject::Provider, "/provider")).take("specification", "").keeps([
+                "/title",
+                "/description",
+                "/provider",
+                "/requestedPermissions/*/name",
+                "/requestedPermissions/*/action",
+                "/expiresAt",
+            ])),
+        row(names::TOKENS_REVOKE, Method::Post, "tokens/revoke", Items::Whole, Class::Write)
+            .bind("id", "/id")
+            .asked(body("tokens/revoke", by_item(Subject::Token, "/id"))),
         syncthing("retrieve", Class::Read),
         syncthing("update", Class::Danger),
         syncthing("reset", Class::Danger),
@@ -287,20 +401,22 @@ fn others() -> Vec<RowSpec> {
 fn own() -> Vec<RowSpec> {
     use Destination::{Instance, Server};
     vec![
-        direct_row(names::DRIVES_LIST, "drives/list", Class::Read, Instance),
-        direct_row(names::KEYS_LIST, "keys/list", Class::Read, Instance),
+        direct_row(names::DRIVES_LIST, "drives/list", Class::Read).direct(Instance),
+        direct_row(names::KEYS_LIST, "keys/list", Class::Read).direct(Instance),
         // The signing key vouches for another key, which proves possession in `proof`.
-        direct_row(names::KEYS_RENEW, "keys/renew", Class::Danger, Instance)
+        direct_row(names::KEYS_RENEW, "keys/renew", Class::Danger)
             .bind_tree("jwk", "/jwk")
             .bind("alg", "/alg")
             .bind("name", "/name")
-            .bind("proof", "/proof"),
-        direct_row(names::KEYS_REMOVE, "keys/remove", Class::Danger, Instance).bind("kid", "/kid"),
-        direct_row(names::PASSKEYS_LIST, "passkeys/list", Class::Read, Server),
-        direct_row(names::PASSKEYS_BEGIN, "passkeys/begin", Class::Danger, Server).bind("name", "/name"),
-        direct_row(names::PASSKEYS_FINISH, "passkeys/finish", Class::Danger, Server)
-            .bind_tree("credential", "/credential"),
-        direct_row(names::PASSKEYS_REMOVE, "passkeys/remove", Class::Danger, Server).bind("id", "/id"),
+            .bind("proof", "/proof")
+            .direct(Instance),
+        direct_row(names::KEYS_REMOVE, "keys/remove", Class::Danger).bind("kid", "/kid").direct(Instance),
+        direct_row(names::PASSKEYS_LIST, "passkeys/list", Class::Read).direct(Server),
+        direct_row(names::PASSKEYS_BEGIN, "passkeys/begin", Class::Danger).bind("name", "/name").direct(Server),
+        direct_row(names::PASSKEYS_FINISH, "passkeys/finish", Class::Danger)
+            .bind_tree("credential", "/credential")
+            .direct(Server),
+        direct_row(names::PASSKEYS_REMOVE, "passkeys/remove", Class::Danger).bind("id", "/id").direct(Server),
         proof_row(names::SESSION_OPEN, "session/open"),
         proof_row(names::SESSION_CONTINUE, "session/continue"),
     ]
@@ -309,150 +425,88 @@ fn own() -> Vec<RowSpec> {
 /// The proof that comes with a one-time token. The user signed what the token allows before it was
 /// made. The proof shows that the user redeems it, and for which bytes.
 fn proof_row(call: &str, path: &str) -> RowSpec {
-    direct_row(call, path, Class::Write, Destination::Session)
+    direct_row(call, path, Class::Write)
         .bind("token", "/token")
         .bind("offset", "/offset")
         .bind("size", "/size")
         .bind("total", "/total")
         .bind("digest", "/digest")
+        .direct(Destination::Session)
 }
 
-fn direct_row(call: &str, path: &str, class: Class, to: Destination) -> RowSpec {
-    RowSpec { from: Sender::User, to: Some(to), ..row(call, Method::Post, path, Items::Whole, class) }
+fn direct_row(call: &str, path: &str, class: Class) -> Draft {
+    row(call, Method::Post, path, Items::Whole, class)
 }
 
+/// The Go Core changes access lists without telling the provider. The row is for other Cores.
 fn acl(call: &str, path: &str) -> RowSpec {
-    row(call, Method::Post, path, Items::Bulk, Class::Danger)
+    row(call, Method::Post, &format!("{path}/updateAcl"), Items::Bulk, Class::Danger)
         .bind("id", "/resource/id")
         .bind_tree("added", "/added")
         .bind_tree("deleted", "/deleted")
         .adds(&["/resource"])
         .project("/resource/owner/project")
+        .unsigned(core_alone(Method::Post, &format!("{path}/updateAcl")))
 }
 
 /// Core sends the resource in its new state. Not a tree, because a label with an empty text is
 /// still a label.
-fn labels(call: &str, path: &str) -> RowSpec {
-    row(call, Method::Post, path, Items::Bulk, Class::Write)
+fn labels(call: &str, path: &str, kind: Subject) -> RowSpec {
+    row(call, Method::Post, &format!("{path}/onUpdatedLabels"), Items::Bulk, Class::Write)
         .bind("id", "/id")
         .bind("labels", "/specification/labels")
         .changed("", How::Names)
         .adds(&RESOURCE)
         .project("/owner/project")
+        .asked(items(Method::Post, &format!("{path}/updateLabels"), by_item(kind, "/id")))
 }
 
+/// Core sends these without a project.
 fn syncthing(operation: &str, class: Class) -> RowSpec {
-    row(
-        &format!("iapps.syncthing.{operation}"),
-        Method::Post,
-        &format!("iapps/syncthing/{operation}"),
-        Items::Whole,
-        class,
-    )
-    .bind("productId", "/productId")
-    .bind_tree("config", "/config")
-    .bind_tree("expectedETag", "/expectedETag")
-    .adds(&["/principal"])
-    .project("/principal/project")
-}
-
-fn row(call: &str, method: Method, path: &str, items: Items, class: Class) -> RowSpec {
-    RowSpec {
-        call: call_name(call),
-        method,
-        path: format!("/ucloud/{{p}}/{path}"),
-        from: Sender::Core,
-        to: None,
-        transport: Transport::Http,
-        items,
-        bound: Vec::new(),
-        adds: Vec::new(),
-        project: None,
-        username: None,
-        class,
-        ask_if: Vec::new(),
-        words: None,
+    let path = format!("iapps/syncthing/{operation}");
+    let provider = by_item(Subject::Provider, "/provider");
+    let draft = row(&format!("iapps.syncthing.{operation}"), Method::Post, &path, Items::Whole, class)
+        .bind("productId", "/productId")
+        .bind_tree("config", "/config")
+        .bind_tree("expectedETag", "/expectedETag")
+        .adds(&["/principal"])
+        .project("/principal/project");
+    match operation {
+        "retrieve" => draft.asked_with(&["productId"], query(&path, provider).project(InProject::None)),
+        "update" => draft.asked(body(&path, provider).project(InProject::None).take("config", "/config").keeps([
+            "/folders/*/ucloudPath",
+            "/folders/*/path",
+            "/folders/*/id",
+            "/devices/*/deviceId",
+            "/devices/*/label",
+        ])),
+        _ => draft.asked_with(&["productId"], body(&path, provider).project(InProject::None)),
     }
 }
 
-/// The names above are constants, and a test parses each of them.
-#[allow(clippy::expect_used, reason = "a constant of this file, not input")]
-fn call_name(name: &str) -> CallName {
-    CallName::parse(name).expect("a standard call's name is well-formed")
+/// The creation of resources of this kind: each item is a specification. A signature binds the
+/// members that Core keeps of it.
+fn create(path: &str) -> Request {
+    items(Method::Post, path, by_item(Subject::Provider, "/product/provider")).take("specification", "").keeps([
+        "/product/id",
+        "/product/category",
+        "/product/provider",
+        "/labels",
+    ])
 }
 
-impl RowSpec {
-    fn bind(self, name: &str, at: &str) -> Self {
-        self.bind_at(name, &[at], Kind::Plain)
-    }
+/// A move or a copy. Core refuses one between two providers; the owner of the destination is shown.
+fn moved(path: &str) -> Request {
+    items(Method::Post, path, by_provider(Subject::Path, "/oldId"))
+        .project(InProject::Owner(found(Subject::Path, "/newId")))
+}
 
-    fn bind_tree(self, name: &str, at: &str) -> Self {
-        self.bind_at(name, &[at], Kind::Tree)
-    }
+/// A change of the user's SSH keys, after which Core sends all of them to every provider.
+fn changed_keys(method: Method, from: &str, change: ListChange) -> Request {
+    items(method, "ssh", Split::Every).take("keys", from).changes_list("ssh/browse", "/specification/key", change)
+}
 
-    fn bind_at(mut self, name: &str, at: &[&str], kind: Kind) -> Self {
-        let at = at.iter().map(|&pointer| pointer.to_owned()).collect();
-        self.bound.push(BoundSpec { name: name.to_owned(), at, kind, changes: Vec::new() });
-        self
-    }
-
-    /// Adds a change that Core makes to the last bound parameter.
-    fn changed(mut self, at: &str, how: How) -> Self {
-        if let Some(bound) = self.bound.last_mut() {
-            bound.changes.push(ChangeSpec { at: at.to_owned(), how });
-        }
-        self
-    }
-
-    /// The changes for a value of a job's parameters or resources.
-    fn changed_value(self, at: &str) -> Self {
-        self.changed(&format!("{at}/readOnly"), How::Dropped)
-            .changed(&format!("{at}/hostname"), How::Trimmed)
-            .changed(&format!("{at}/server"), How::Trimmed)
-            .changed(&format!("{at}/token"), How::Trimmed)
-            .changed(&format!("{at}/tokenType"), How::Trimmed)
-    }
-
-    fn adds(mut self, pointers: &[&str]) -> Self {
-        // A bound place is not added.
-        let is_bound = |pointer: &&&str| !self.bound.iter().any(|bound| bound.at.iter().any(|at| at == **pointer));
-        let added: Vec<String> = pointers.iter().filter(is_bound).map(|&pointer| pointer.to_owned()).collect();
-        self.adds.extend(added);
-        self
-    }
-
-    fn project(mut self, pointer: &str) -> Self {
-        self.project = Some(pointer.to_owned());
-        self
-    }
-
-    /// An item is dangerous if this path is hidden, or if programs start from it.
-    fn ask_at(self, path: &str) -> Self {
-        self.ask(path, Condition::Hidden).ask(path, Condition::Startup)
-    }
-
-    /// An item is dangerous if it replaces an existing file or folder.
-    fn ask_if_it_replaces(self) -> Self {
-        self.ask("conflictPolicy", Condition::Replaces)
-    }
-
-    fn ask(mut self, parameter: &str, when: Condition) -> Self {
-        self.ask_if.push(AskRule { parameter: parameter.to_owned(), when });
-        self
-    }
-
-    fn username(mut self, pointer: &str) -> Self {
-        self.username = Some(pointer.to_owned());
-        self
-    }
-
-    fn over_websocket(mut self) -> Self {
-        self.transport = Transport::WebSocket;
-        self
-    }
-
-    fn at(mut self, path: &str) -> Self {
-        path.clone_into(&mut self.path);
-        self
-    }
+/// The members of a value of a job's parameters or resources.
+fn each_value(at: &str) -> Vec<String> {
+    VALUE.iter().map(|member| format!("{at}/{member}")).collect()
 }

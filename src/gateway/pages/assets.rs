@@ -69,6 +69,8 @@ const FILES: &[(&str, &[u8])] = &files![
     "js/signer.js",
     "js/storage.js",
     "js/table.js",
+    "js/user-requests.js",
+    "js/user-side.js",
     "js/webauthn.js",
 ];
 

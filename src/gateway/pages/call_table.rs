@@ -59,6 +59,19 @@ mod tests {
     }
 
     #[test]
+    fn each_call_of_core_says_how_its_user_asks_for_it() {
+        let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
+        let catalogue = CallTableDocument::new(&calls, &StepUp::default()).unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(catalogue.0.content()).unwrap();
+        for row in &rows {
+            let sides = row.get("user").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+            assert_eq!(sides > 0, row["from"] == "core", "{}", row["call"]);
+        }
+        let moved = rows.iter().find(|row| row["call"] == "files.move").unwrap();
+        assert_eq!(moved["user"][0]["path"], "/api/files/move");
+    }
+
+    #[test]
     fn a_call_that_needs_a_passkey_says_so() {
         let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
         let step_up = StepUp { calls: [CallName::parse("files.move").unwrap()].into(), raised: true };

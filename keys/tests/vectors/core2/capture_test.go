@@ -347,7 +347,9 @@ func TestCapture(t *testing.T) {
 		return err
 	})
 	message := func(call, path, asked, params string, payload any) {
-		capture(call, "GET", asked, "", params, func() *util.HttpError {
+		// The parameters of both are the payload of the user's message.
+		said := `{"call":"` + call + `","payload":` + strings.TrimSuffix(strings.TrimPrefix(params, "["), "]") + `}`
+		capture(call, "GET", asked, said, params, func() *util.HttpError {
 			data, _ := json.Marshal(payload)
 			seenMu.Lock()
 			seen = append(seen, captured{"GET", path, "-", data})
