@@ -6,7 +6,7 @@ import { after, afterEach, before, test } from "node:test";
 import { faults } from "./support/axe.js";
 import { Extended, connect } from "./support/extension.js";
 import { TestServer } from "./support/test-server.js";
-import { Ucloud } from "./support/ucloud.js";
+import { HOME, Ucloud, items } from "./support/ucloud.js";
 import { keysOfThisOrigin } from "./support/user.js";
 
 const ALICE = "alice#1234";
@@ -15,13 +15,12 @@ let ucloud;
 let alice;
 let page;
 
-const items = (...all) => ({ type: "bulk", items: all });
-const browse = () => alice.call(page, "GET", "files/browse?path=%2Fhome&includeMetadata=true");
+const browse = () => alice.call(page, "GET", `files/browse?path=${encodeURIComponent(HOME)}&includeMetadata=true`);
 
 before(async () => {
   testServer = await TestServer.start();
   ucloud = await Ucloud.start(testServer);
-  alice = await Extended.open(testServer, ucloud, [{ address: testServer.page(""), ucloud: ucloud.origin }]);
+  alice = await Extended.open(testServer, ucloud, [{ address: testServer.page(""), ucloud: testServer.portal }]);
 });
 afterEach(() => assert.deepEqual(alice?.browser.complaints(), [], "a page complained"));
 after(async () => {
@@ -44,21 +43,21 @@ test("connecting happens on a page of the extension, and its key stays there", a
 test("opening a folder is signed without a question", async () => {
   const { status, body } = await browse();
   assert.equal(status, 200, JSON.stringify(body));
-  assert.ok(body.items.some(({ id }) => id === "/home/notes.txt"));
+  assert.ok(body.items.some(({ id }) => id === `${HOME}/notes.txt`));
   assert.match((await alice.recent())[0], /^signed: .*Look into a folder/);
 });
 
 test("making and renaming are signed without a question", async () => {
-  const made = await alice.call(page, "POST", "files/folder", items({ id: "/home/results", conflictPolicy: "RENAME" }));
+  const made = await alice.call(page, "POST", "files/folder", items({ id: `${HOME}/results`, conflictPolicy: "RENAME" }));
   assert.equal(made.status, 200, JSON.stringify(made.body));
-  const renamed = await alice.call(page, "POST", "files/move", items({ oldId: "/home/results", newId: "/home/results-1", conflictPolicy: "RENAME" }));
+  const renamed = await alice.call(page, "POST", "files/move", items({ oldId: `${HOME}/results`, newId: `${HOME}/results-1`, conflictPolicy: "RENAME" }));
   assert.equal(renamed.status, 200, JSON.stringify(renamed.body));
   const { body } = await browse();
-  assert.ok(body.items.some(({ id }) => id === "/home/results-1"));
+  assert.ok(body.items.some(({ id }) => id === `${HOME}/results-1`));
 });
 
 test("a deletion asks in a window of the extension, which says what is signed", async () => {
-  const answered = alice.call(page, "POST", "files/trash", items({ id: "/home/results-1" }));
+  const answered = alice.call(page, "POST", "files/trash", items({ id: `${HOME}/results-1` }));
   const approval = await alice.approval();
   const question = approval.locator("section.question");
   await question.waitFor();
@@ -74,14 +73,14 @@ test("a deletion asks in a window of the extension, which says what is signed", 
 });
 
 test("what the user refuses is answered as JSON, and not sent", async () => {
-  await alice.call(page, "POST", "files/folder", items({ id: "/home/kept", conflictPolicy: "RENAME" }));
+  await alice.call(page, "POST", "files/folder", items({ id: `${HOME}/kept`, conflictPolicy: "RENAME" }));
   const before = ucloud.requests.length;
-  const answered = alice.call(page, "POST", "files/trash", items({ id: "/home/kept" }));
+  const answered = alice.call(page, "POST", "files/trash", items({ id: `${HOME}/kept` }));
   const approval = await alice.approval();
   await approval.getByRole("button", { name: "Refuse" }).click();
   const { status, body, type } = await answered;
   assert.deepEqual([status, body.errorCode, type], [403, "REFUSED_BY_USER", "application/json; charset=utf-8"]);
-  const again = await alice.call(page, "POST", "files/trash", items({ id: "/home/kept" }));
+  const again = await alice.call(page, "POST", "files/trash", items({ id: `${HOME}/kept` }));
   assert.equal(again.status, 403, "asked once, although the page repeats it");
   assert.equal(ucloud.requests.length, before);
   assert.match((await alice.recent())[0], /^refused: .*trash/);
@@ -90,7 +89,7 @@ test("what the user refuses is answered as JSON, and not sent", async () => {
 test("a request is signed after the browser stopped the worker, also in the middle of a question", async () => {
   await alice.stopWorker();
   assert.equal((await browse()).status, 200);
-  const answered = alice.call(page, "POST", "files/trash", items({ id: "/home/kept", }, { id: "/home/notes.txt" }));
+  const answered = alice.call(page, "POST", "files/trash", items({ id: `${HOME}/kept` }, { id: `${HOME}/notes.txt` }));
   const approval = await alice.approval();
   const question = approval.locator("section.question");
   await question.waitFor();

@@ -169,9 +169,9 @@ async function ownerOf({ by, at: place }, item, known) {
   return owner;
 }
 
-/** The number of the drive at the beginning of a path. @param {unknown} path */
+/** The drive at the beginning of a path. @param {unknown} path */
 function driveOf(path) {
-  return typeof path === "string" ? /^\/([0-9]+)(?:\/|$)/.exec(path)?.[1] : undefined;
+  return typeof path === "string" ? /^\/([^/]+)(?:\/|$)/.exec(path)?.[1] : undefined;
 }
 
 /** The parameters of one provider request, with which a digest can be made. @param {Row} row @param {Take[]} takes @param {Record<string, unknown>[]} items @param {Known} known */

@@ -27,11 +27,11 @@ export class Extended {
    */
   static async open(testServer, ucloud, providers, options = {}) {
     const folder = buildFor(providers);
-    const extension = join(folder, "chromium");
+    const extension = [join(folder, "chromium"), ...(options.extensions ?? [])].join(",");
     const browser = await Browser.open(testServer, {}, [
       "--enable-features=ExtensionsOnChromeUrls", "--disable-features=DisableLoadExtensionCommandLineSwitch",
-      `--disable-extensions-except=${extension}`, `--load-extension=${extension}`, ...(options.args ?? []),
-    ]);
+      `--disable-extensions-except=${extension}`, `--load-extension=${extension}`]);
+    await ucloud.serveIn(browser.context);
     const extended = new Extended(testServer, ucloud, browser, folder);
     await extended.begin();
     return extended;
@@ -43,7 +43,8 @@ export class Extended {
 
   async begin() {
     const { context } = this.browser;
-    this.worker = context.serviceWorkers()[0] ?? (await context.waitForEvent("serviceworker"));
+    const isOurs = (worker) => worker.url().endsWith("/extension/worker/worker.js");
+    this.worker = context.serviceWorkers().find(isOurs) ?? (await context.waitForEvent("serviceworker", { predicate: isOurs }));
     this.id = new URL(this.worker.url()).host;
     await this.worker.evaluate(async () => {
       const wanted = () => chrome.scripting.getRegisteredContentScripts();
@@ -58,7 +59,7 @@ export class Extended {
 
   /** UCloud's page, with this user logged in. */
   async atUcloud(username) {
-    const page = await this.browser.tab(this.ucloud.origin);
+    const page = await this.browser.tab(this.ucloud.page);
     await page.locator("html[data-ready]").waitFor({ state: "attached" });
     await page.evaluate((username) => (globalThis.username = username), username);
     return page;

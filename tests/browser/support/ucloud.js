@@ -22,7 +22,6 @@ globalThis.call = (method, path, body, project) => new Promise((resolve, reject)
   for (const event of ["error", "abort", "timeout"]) xhr.addEventListener(event, () => reject(new Error("UCloud's page would wait for ever: " + event)));
   xhr.send(body === undefined ? undefined : JSON.stringify(body));
 });
-globalThis.items = (...all) => ({ type: "bulk", items: all });
 document.documentElement.dataset.ready = "";
 `;
 
@@ -39,6 +38,12 @@ const CALLS = {
   "POST jobs/openTerminalInFolder": (_query, { items }) => ({ call: "jobs.openTerminalInFolder", items: items.map(({ folder }) => ({ folder })) }),
   "POST providers/integration/connect": () => ({ call: "connect" }),
 };
+
+/** Where users' files begin: the drive of the test provider, which its Core knows by the provider's name. */
+export const HOME = "/home";
+
+/** A bulk request, as UCloud's page writes it. */
+export const items = (...all) => ({ type: "bulk", items: all });
 
 export class Ucloud {
   /** Requests that reached the server, for the tests. */
@@ -63,6 +68,27 @@ export class Ucloud {
     }));
     await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
     this.origin = `http://localhost:${this.#server.address().port}`;
+    this.page = this.origin;
+  }
+
+  /**
+   * Serves the page in this browser at the origin that the provider knows as UCloud's, so that the
+   * page can exchange files with the provider.
+   */
+  async serveIn(context) {
+    const server = this.origin;
+    const isOurs = ({ origin, pathname }) => origin === this.#portal && (pathname.startsWith("/api/") || pathname === "/unmodified" || pathname === "/page.js");
+    await context.route(isOurs, async (route) => {
+      const asked = route.request();
+      const { pathname, search } = new URL(asked.url());
+      const { host, ...headers } = await asked.allHeaders();
+      const answer = await fetch(`${server}${pathname === "/unmodified" ? "/" : pathname}${search}`, {
+        method: asked.method(), headers, body: asked.postData() ?? undefined,
+      });
+      await route.fulfill({ status: answer.status, contentType: answer.headers.get("content-type"), body: Buffer.from(await answer.arrayBuffer()) });
+    });
+    this.origin = this.#portal;
+    this.page = `${this.#portal}/unmodified`;
   }
 
   async #answer(asked, answer) {

@@ -20,7 +20,7 @@
       ["POST", "ingresses networkips licenses private-networks shares networkips/firewall shares/links/accept"],
       ["POST", "ingresses/updateLabels networkips/updateLabels licenses/updateLabels private-networks/updateLabels jobs/updateLabels"],
       ["POST", "jobs jobs/terminate jobs/extend jobs/suspend jobs/unsuspend jobs/interactiveSession jobs/openTerminalInFolder"],
-      ["POST", "jobs/attachResource jobs/detachResource ssh tasks/pauseOrCancel tokens tokens/revoke"],
+      ["POST", "files/visualize jobs/attachResource jobs/detachResource ssh tasks/pauseOrCancel tokens tokens/revoke"],
       ["POST", "iapps/syncthing/update iapps/syncthing/reset iapps/syncthing/restart"],
     ]).flatMap(([method, paths]) => paths.split(" ").map((path) => [`${method} /api/${path}`, true])),
   );
@@ -29,17 +29,24 @@
   const TELLING = /^GET \/api\/(files\/collections|jobs|files|ingresses|networkips|licenses|private-networks|tokens|ssh)\/(browse|retrieve)$/;
   /** Sockets to UCloud whose calls are held. */
   const SOCKETS = ["/api/files", "/api/jobs"];
+  /** A socket to UCloud whose messages name tasks and their providers. */
+  const TASKS = "/api/tasks";
+  /** Sockets of applications whose calls nobody can sign: the user is told. */
+  const UNSIGNED = /^\/api\/hpc\/apps\/ucx\//;
   const CHUNK_PATH = /^\/ucloud\/[^/]+\/chunked\/upload$/;
   const SHELL_PATH = /^\/ucloud\/[^/]+\/websocket$/;
 
   /** How long a request is held at most, in milliseconds: Core's tokens are valid for a minute. */
   const HELD_MAX_MS = 50_000;
   const HELD_MIN_MS = 5_000;
+  /** Pages of a list that are fetched at most, of 250 entries each. */
+  const LIST_PAGES_MAX = 8;
   /** How long an answer is held for the proofs of its tokens, in milliseconds. */
   const PROOF_MAX_MS = 5_000;
 
   const { open, send, setRequestHeader, abort, addEventListener: listen } = XMLHttpRequest.prototype;
   const socketSend = WebSocket.prototype.send;
+  const fetchHere = window.fetch.bind(window);
 
   // --- Questions to the extension, over the bridge in the isolated world. ---
 
@@ -120,17 +127,39 @@
   }
 
   /**
-   * Asks for the signature of a request.
+   * Asks for the signature of a request. If a list of UCloud's is needed for it, brings that first.
    * @param {string} kind
    * @param {string} method
    * @param {URL} url
    * @param {string | null} body
    * @param {Map<string, string>} headers
+   * @returns {Promise<any>}
    */
-  function signature(kind, method, url, body, headers) {
+  async function signature(kind, method, url, body, headers) {
     const { username, expires } = claimsOf(headers.get("authorization"));
     const request = { kind, method, path: url.pathname, query: url.search, body, username, project: headers.get("project") ?? null };
-    return ask({ type: "hold", request }, limitOf(expires));
+    const answer = await ask({ type: "hold", request }, limitOf(expires));
+    if (typeof answer.need !== "string") return answer;
+    const lists = { [answer.need]: await listed(answer.need, headers) };
+    return ask({ type: "hold", request: { ...request, lists } }, limitOf(expires));
+  }
+
+  /** All pages of a list of UCloud's. @param {string} path @param {Map<string, string>} headers */
+  async function listed(path, headers) {
+    /** @type {unknown[]} */
+    const all = [];
+    let next = "";
+    for (let page = 0; page < LIST_PAGES_MAX; page += 1) {
+      const url = new URL(path, location.origin);
+      url.searchParams.set("itemsPerPage", "250");
+      if (next !== "") url.searchParams.set("next", next);
+      const asked = Object.fromEntries([...headers].filter(([name]) => name === "authorization" || name === "project"));
+      const answer = await (await fetchHere(url, { headers: asked })).json();
+      all.push(...answer.items);
+      if (typeof answer.next !== "string") return all;
+      next = answer.next;
+    }
+    return null;
   }
 
   // --- XMLHttpRequest. ---
@@ -236,7 +265,7 @@
     if (!isOurs && !isChunk) return false;
     const turn = (state.turn = {});
     const asked = isChunk ? chunk(xhr, state, body) : signature("xhr", state.method, state.url, body ?? null, state.headers);
-    void asked.then((answer) => {
+    void asked.catch(() => ({})).then((answer) => {
       if (states.get(xhr) !== state || state.turn !== turn) return;
       state.turn = null;
       if (typeof answer?.answer?.status === "number") answerHere(xhr, answer.answer);
@@ -307,7 +336,7 @@
           const body = init?.body ?? (request !== null && method !== "GET" ? await request.clone().text() : null);
           if (body === null || typeof body === "string") {
             const headers = new Map(new Headers(init?.headers ?? request?.headers).entries());
-            const { answer } = await signature("fetch", method, url, body, headers);
+            const { answer } = await signature("fetch", method, url, body, headers).catch(() => ({}));
             if (typeof answer?.status === "number") {
               return new Response(answer.body, { status: answer.status, headers: { "content-type": "application/json; charset=utf-8" } });
             }
@@ -360,14 +389,20 @@
   /** @param {WebSocket} socket */
   function watch(socket) {
     const url = new URL(socket.url);
-    if (url.host === location.host && SOCKETS.includes(url.pathname)) {
+    const isHere = url.host === location.host;
+    if (isHere && url.pathname === TASKS) {
+      socket.addEventListener("message", ({ data }) => {
+        if (typeof data === "string" && data.includes('"TASK"')) tell({ id: (last += 1), type: "seen", path: TASKS, text: data });
+      });
+    } else if (isHere && UNSIGNED.test(url.pathname)) {
+      void signature("socket", "GET", url, null, new Map()).catch(() => {});
+    } else if (isHere && SOCKETS.includes(url.pathname)) {
       wait(socket, (data) => {
         const message = read(data);
         if (typeof message?.call !== "string") return null;
-        const headers = new Map([["authorization", `Bearer ${message.bearer ?? ""}`]]);
-        if (typeof message.project === "string") headers.set("project", message.project);
-        const body = JSON.stringify({ call: message.call, payload: message.payload ?? null });
-        return signature("socket", "WS", url, body, headers).then(() => data);
+        const { call, payload, project, bearer } = message;
+        const headers = new Map([["authorization", `Bearer ${bearer ?? ""}`]]);
+        return signature("socket", "GET", url, JSON.stringify({ call, payload, project }), headers).then(() => data);
       });
     } else if (SHELL_PATH.test(url.pathname)) {
       wait(socket, (data) => {

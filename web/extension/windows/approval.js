@@ -13,6 +13,8 @@ import { fillTexts, text } from "./text.js";
 /** Names of the question that is shown. */
 let shown = "";
 let withdrawn = new AbortController();
+/** Whether the page stopped waiting for the last one. Then the window stays, and says so. */
+let isLate = false;
 
 /** @returns {Promise<{questions: Kept[], origins: {[provider: string]: string}}>} */
 async function waiting() {
@@ -24,7 +26,7 @@ async function show() {
   const [first] = questions;
   if (shown !== "" && !questions.some(({ name }) => name === shown)) withdrawn.abort();
   byId("more").textContent = questions.length > 1 ? text("askMore", String(questions.length - 1)) : "";
-  if (first === undefined && shown === "") return globalThis.close();
+  if (first === undefined && shown === "") return isLate ? undefined : globalThis.close();
   if (first === undefined || shown !== "") return;
   shown = first.name;
   withdrawn = new AbortController();
@@ -37,7 +39,7 @@ async function show() {
     drives: silent.length > 0 ? null : new Map(Object.entries(drives)), withdrawn: withdrawn.signal,
   });
   clearTimeout(late);
-  const isLate = withdrawn.signal.aborted;
+  isLate = withdrawn.signal.aborted;
   fill(byId("status"), isLate && h("span", {}, text("askLate")));
   if (!isLate) await browser.runtime.sendMessage({ type: "decide", name: first.name, approved });
   shown = "";

@@ -6,13 +6,19 @@ import { Clock } from "../../js/clock.js";
 import { DirectChannel } from "../../js/direct.js";
 import { KnownDrives } from "../../js/drives.js";
 import { signIntent, LIFETIME_S } from "../../js/intent.js";
-import { Provider } from "../../js/provider.js";
+import { Provider, Unreachable } from "../../js/provider.js";
 import { needsAPerson } from "../../js/review.js";
 
 /** @typedef {import("./settings.js").Site} Site */
 /** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
 /** @typedef {import("../../js/review.js").Described} Described */
 /** @typedef {import("../../js/table.js").Table} Table */
+
+/** How long the provider may take to answer, in milliseconds: UCloud's page waits meanwhile. */
+const PATIENCE_MS = 8_000;
+
+/** How long a provider that did not answer is not asked again, in milliseconds. */
+const DOWN_MS = 5_000;
 
 /** How long a table is used, in milliseconds. A provider's own rows change with its configuration. */
 const FRESH_MS = 300_000;
@@ -25,6 +31,8 @@ export class NeedsPasskey extends Error {
 export class ConnectedProvider {
   /** @type {{at: number, table: Promise<Table>} | null} */
   #kept = null;
+  /** The time of the last failure to fetch the table. */
+  #failed = -Infinity;
 
   /** @param {Site} site */
   constructor(site) {
@@ -40,11 +48,13 @@ export class ConnectedProvider {
   async table() {
     const age = this.#kept === null ? Infinity : performance.now() - this.#kept.at;
     if (this.#kept === null || age > FRESH_MS || this.clock.jump !== 0) {
-      this.#kept = { at: performance.now(), table: this.provider.table() };
+      if (performance.now() - this.#failed < DOWN_MS) throw new Unreachable("the provider did not answer a moment ago");
+      this.#kept = { at: performance.now(), table: soon(this.provider.table()) };
     }
     const { table } = this.#kept;
     return table.catch((error) => {
       this.#kept = null;
+      this.#failed = performance.now();
       throw error;
     });
   }
@@ -66,7 +76,26 @@ export class ConnectedProvider {
 
   /** Leaves an intent at the provider. @param {string} jws */
   async deposit(jws) {
-    const { stepUp } = await this.provider.deposit(jws);
+    const { stepUp } = await soon(this.provider.deposit(jws));
     if (stepUp !== undefined) throw new NeedsPasskey("the provider asks for a passkey");
+  }
+}
+
+/**
+ * The answer, if it arrives in time.
+ * @template T
+ * @param {Promise<T>} answer
+ * @returns {Promise<T>}
+ */
+async function soon(answer) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((/** @type {(never: never) => void} */ _, reject) => {
+    timer = setTimeout(() => reject(new Unreachable("the provider does not answer")), PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

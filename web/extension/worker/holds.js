@@ -13,7 +13,7 @@ import { NotSigned } from "../../js/messages.js";
 import { Refused, Unreachable } from "../../js/provider.js";
 import { isOnStartupDrive, keyOf, needsAPerson } from "../../js/review.js";
 import { NeedsPasskey } from "./connected-provider.js";
-import { NotPlanned } from "./plan.js";
+import { NeedsList, NotPlanned } from "./plan.js";
 
 /** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
 /** @typedef {import("../../js/review.js").Described} Described */
@@ -50,8 +50,11 @@ import { NotPlanned } from "./plan.js";
  * @property {() => number} now milliseconds since 1970
  */
 
-/** The answer to the bridge: nothing (send the request), or an answer of the extension's own. */
-/** @typedef {{answer?: {status: number, body: string}}} Verdict */
+/**
+ * The answer to the bridge: nothing (send the request), an answer of the extension's own, or a list
+ * of UCloud's that the page has to bring.
+ */
+/** @typedef {{answer?: {status: number, body: string}, need?: string}} Verdict */
 
 /** Questions that wait at most, of all pages. */
 const WAITING_MAX = 20;
@@ -128,6 +131,7 @@ export class Holds {
       await this.#ground.session.set(keptAs(name), question);
       return await this.#answered(question);
     } catch (error) {
+      if (error instanceof NeedsList) return { need: error.path };
       const [first] = error instanceof Failed ? error.parts : [];
       this.#note("unsigned", first, request.path, whyNot(error instanceof Failed ? error.cause : error));
       return {};
@@ -174,10 +178,16 @@ export class Holds {
     /** @type {Kept | undefined} */
     let kept = question;
     while (kept !== undefined && kept.state === "asking" && this.#ground.now() < kept.until) {
-      const told = new Promise((resolve) => this.#waiting.set(name, () => resolve(undefined)));
+      const left = Math.max(0, kept.until - this.#ground.now());
       // If no window opens, the toolbar's window leads to the question.
-      await this.#ground.openWindow().catch(() => {});
-      await Promise.race([told, new Promise((resolve) => setTimeout(resolve, Math.max(0, question.until - this.#ground.now())))]);
+      void this.#ground.openWindow().catch(() => {});
+      await new Promise((resolve) => {
+        const late = setTimeout(resolve, left);
+        this.#waiting.set(name, () => {
+          clearTimeout(late);
+          resolve(undefined);
+        });
+      });
       kept = await this.#ground.session.get(keptAs(name));
     }
     this.#waiting.delete(name);

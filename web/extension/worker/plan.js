@@ -1,17 +1,17 @@
-// From a request of UCloud's page to what has to be signed: the user side of the table of calls says
-// which calls it leads to, with which parameters, at which providers (protocol, section 11). Reads
-// the request by itself, and believes nothing that the page says about it.
+// From a request of UCloud's page to what has to be signed: the table of calls says which calls it
+// leads to, with which parameters, at which providers (user-side.js). Finds the providers of drives
+// and jobs, and checks that each of them has the call in its own table.
 
 import { Unreachable } from "../../js/provider.js";
 import { describe, keyOf } from "../../js/review.js";
 import { UnreadableTable } from "../../js/table.js";
-import { idIn } from "./routes.js";
-import { requestsOf } from "./interim.js";
+import { toSign } from "../../js/user-side.js";
 
 /** @typedef {import("./connected-provider.js").ConnectedProvider} ConnectedProvider */
 /** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
 /** @typedef {import("../../js/table.js").Table} Table */
 /** @typedef {import("./holds.js").Part} Part */
+/** @typedef {import("../../js/user-side.js").Sent} Sent */
 
 /**
  * A request of UCloud's page, as the hook hands it over.
@@ -23,9 +23,10 @@ import { requestsOf } from "./interim.js";
  * @property {string | null} body
  * @property {string} username
  * @property {string | null} project the one that the user acts in
+ * @property {{[path: string]: unknown[]}} lists what UCloud lists for the user, if it was needed
  */
 
-/** Why a request is not signed: the key of a message. */
+/** Why a request is not signed: the key of a message, or a sentence. */
 export class NotPlanned extends Error {
   name = "NotPlanned";
 
@@ -36,17 +37,42 @@ export class NotPlanned extends Error {
   }
 }
 
+/** UCloud's own list is needed: the page has to fetch it, because the extension never asks UCloud. */
+export class NeedsList extends Error {
+  name = "NeedsList";
+
+  /** @param {string} path */
+  constructor(path) {
+    super(path);
+    this.path = path;
+  }
+}
+
 const BODY_MAX = 4_000_000;
+const PATH_MAX = 1_024;
 const NAME_MAX = 256;
 
 /** @param {any} request @returns {UserRequest} */
 export function readRequest(request) {
-  const { kind, method, path, query, body, username, project } = request ?? {};
+  const { kind, method, path, query, body, username, project, lists } = request ?? {};
   const isText = (/** @type {unknown} */ text, /** @type {number} */ max) => typeof text === "string" && text.length <= max;
-  const isRead = ["xhr", "fetch", "socket"].includes(kind) && isText(method, 16) && isText(path, 1024) && isText(query, 64_000) && isText(username, NAME_MAX)
+  const isRead = ["xhr", "fetch", "socket"].includes(kind) && isText(method, 16) && isPath(path) && isText(query, 64_000) && isText(username, NAME_MAX)
     && (body === null || isText(body, BODY_MAX)) && (project === null || isText(project, NAME_MAX));
   if (!isRead) throw new NotPlanned("whyParameters");
-  return { kind, method, path, query, body, username, project };
+  return { kind, method, path, query, body, username, project, lists: typeof lists === "object" && lists !== null ? lists : {} };
+}
+
+/** Whether it is a path as the browser sends it: without dots to resolve, or anything behind it. @param {unknown} path */
+function isPath(path) {
+  return typeof path === "string" && path.length <= PATH_MAX && path.startsWith("/api/") && new URL(path, "https://ucloud.invalid").pathname === path;
+}
+
+/** @param {UserRequest} request @returns {Sent} */
+function sent({ kind, method, path, query, body, project }) {
+  return {
+    transport: kind === "socket" ? "websocket" : "http", method, url: `${path}${query}`, body,
+    headers: project === null ? {} : { project },
+  };
 }
 
 /**
@@ -69,22 +95,36 @@ export function planner({ providers, keys, routes }) {
         return null;
       }
     };
-    const connected = here.filter((provider) => keyAt(provider) !== null);
+    // A socket names no user before its first message.
+    const connected = request.username === "" ? here : here.filter((provider) => keyAt(provider) !== null);
     if (connected.length === 0) throw new NotPlanned("whyNoKey");
     const tables = await tablesOf(connected);
-    const [table] = tables.values();
-    const find = async (/** @type {unknown} */ value) => {
-      const id = idIn(value);
-      const route = id === null ? null : await routes.find(ucloud, id, true, connected, keyAt, request.project);
-      if (route === null) throw new NotPlanned("whyWhichProvider");
-      return route;
+    const known = {
+      owner: (/** @type {import("../../js/user-side.js").Kind} */ kind, /** @type {string} */ id) =>
+        routes.find(ucloud, kind, id, connected, keyAt, request.project),
+      providers: async () => [...tables.keys()],
+      list: async (/** @type {string} */ path) => {
+        if (!Object.hasOwn(request.lists, path)) throw new NeedsList(path);
+        const listed = request.lists[path];
+        if (!Array.isArray(listed)) throw new NotPlanned("whyParameters");
+        return listed;
+      },
     };
-    const requests = await requestsOf(/** @type {Table} */ (table), request, find);
-    return requests.map(({ provider, call, params, project }) => {
-      const own = tables.get(provider);
-      if (own === undefined) throw new NotPlanned(here.some(({ site }) => site.id === provider) ? "whyNoKey" : "whyNoProvider");
-      return { provider, request: describe(own, { call, items: params, project, ask: false }) };
-    });
+    // Tables differ in sites' own rows alone: the first that has the request says what it leads to.
+    for (const table of tables.values()) {
+      const found = await toSign(table, sent(request), known);
+      if (found === null) continue;
+      if ("refusal" in found) throw new NotPlanned(found.refusal);
+      // A provider that this extension is not set up for needs no signature of it.
+      const ours = found.sign.filter(({ provider }) => here.some(({ site }) => site.id === provider));
+      return ours.map(({ provider, call, params, project }) => {
+        const own = tables.get(provider);
+        if (own !== undefined) return { provider, request: describe(own, { call, items: params, project, ask: false }) };
+        if (connected.some(({ site }) => site.id === provider)) throw new Unreachable("the provider does not answer");
+        throw new NotPlanned("whyNoKey");
+      });
+    }
+    return [];
   };
 }
 

@@ -16,6 +16,9 @@ import { browser } from "./browser.js";
 const RECORD = "record";
 const KEPT_MAX = 60;
 
+/** Reasons for which the button gets no mark: the user does not use this provider with this browser. */
+const EXPECTED = ["whyNoKey", "whyNoProvider"];
+
 /** Ends with the last write: they run one after the other. @type {Promise<unknown>} */
 let turn = Promise.resolve();
 
@@ -24,7 +27,7 @@ export function note(entry) {
   turn = turn.then(async () => {
     const entries = [{ ...entry, at: Date.now() }, ...(await record())].slice(0, KEPT_MAX);
     await browser.storage.session.set({ [RECORD]: entries });
-    if (entry.what === "unsigned") await badge("!");
+    if (entry.what === "unsigned" && !EXPECTED.includes(entry.why ?? "")) await badge("!");
   }).catch(() => {});
   return turn;
 }

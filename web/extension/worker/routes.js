@@ -3,10 +3,9 @@
 // They are never shown. What they do not say, the connected providers are asked (the drives of the
 // user, over the direct channel).
 
-import { driveIn } from "../../js/drives.js";
-
 /** @typedef {import("./connected-provider.js").ConnectedProvider} ConnectedProvider */
 /** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
+/** @typedef {import("../../js/user-side.js").Kind} Kind */
 /** @typedef {{provider: string, project: string | null}} Route */
 
 /** Routes that are remembered for one UCloud. A page with more forgets the oldest. */
@@ -28,11 +27,12 @@ export class Routes {
   /**
    * Learns from an answer of UCloud that the page got.
    * @param {string} ucloud
+   * @param {unknown} path of the answer
    * @param {unknown} text
    */
-  learn(ucloud, text) {
-    if (typeof text !== "string" || text.length > LENGTH_MAX) return this.#turn;
-    const found = routesIn(text);
+  learn(ucloud, path, text) {
+    if (typeof path !== "string" || typeof text !== "string" || text.length > LENGTH_MAX) return this.#turn;
+    const found = routesIn(path, text);
     if (found.size === 0) return this.#turn;
     this.#turn = this.#turn.then(async () => {
       const before = await this.#of(ucloud);
@@ -52,19 +52,19 @@ export class Routes {
   /**
    * The provider of a resource, among these.
    * @param {string} ucloud
+   * @param {Kind} kind
    * @param {string} id its number at UCloud
-   * @param {boolean} isDrive
    * @param {ConnectedProvider[]} providers
    * @param {(provider: ConnectedProvider) => KeyRecord | null} keyAt the user's key there
    * @param {string | null} acting the project that the user acts in
    * @returns {Promise<Route | null>}
    */
-  async find(ucloud, id, isDrive, providers, keyAt, acting) {
-    const route = (await this.#of(ucloud))[id];
+  async find(ucloud, kind, id, providers, keyAt, acting) {
+    const route = (await this.#of(ucloud))[`${spaceOf(kind)}${id}`];
     if (route !== undefined) return route;
     const [only] = providers;
     if (providers.length === 1 && only !== undefined) return { provider: only.site.id, project: acting };
-    if (!isDrive) return null;
+    if (kind !== "drive") return null;
     const answers = await Promise.all(providers.map(async (provider) => {
       const key = keyAt(provider);
       const drives = key === null ? null : await provider.drives.of(key, [id]);
@@ -78,14 +78,11 @@ export class Routes {
 /** @param {string} ucloud */
 const nameOf = (ucloud) => `routes/${ucloud}`;
 
-/** The number of the drive of a path, or the id as it is. @param {unknown} value */
-export function idIn(value) {
-  if (typeof value === "number") return String(value);
-  return typeof value === "string" ? driveIn(value) ?? value : null;
-}
+/** Tasks and tokens have numbers of their own; all else at UCloud shares one sequence. @param {Kind} kind */
+const spaceOf = (kind) => (kind === "task" || kind === "token" ? `${kind}/` : "");
 
-/** @param {string} text @returns {Map<string, Route>} */
-function routesIn(text) {
+/** @param {string} path @param {string} text @returns {Map<string, Route>} */
+function routesIn(path, text) {
   /** @type {Map<string, Route>} */
   const found = new Map();
   /** @type {any} */
@@ -95,16 +92,22 @@ function routesIn(text) {
   } catch {
     return found;
   }
+  if (path === "/api/tasks") {
+    for (const message of Array.isArray(answer?.messages) ? answer.messages : []) {
+      const { taskId, provider } = message?.task ?? message ?? {};
+      if (Number.isSafeInteger(taskId) && typeof provider === "string") found.set(`task/${taskId}`, { provider, project: null });
+    }
+    return found;
+  }
+  const space = path.startsWith("/api/tokens/") ? spaceOf("token") : "";
   for (const item of Array.isArray(answer?.items) ? answer.items : [answer]) {
     const { id, specification, owner } = item ?? {};
     const provider = specification?.product?.provider ?? specification?.provider;
     if (typeof provider !== "string") continue;
     const project = typeof owner?.project === "string" ? owner.project : null;
-    const drive = specification.collection;
-    // An entry that is set again counts as the newest.
-    for (const name of [typeof drive === "string" ? drive : id]) {
-      if (typeof name === "string" && name !== "" && name.length <= 64) found.set(name, { provider, project });
-    }
+    // Of a file, its drive.
+    const name = typeof specification.collection === "string" ? specification.collection : id;
+    if (typeof name === "string" && name !== "" && name.length <= 64) found.set(`${space}${name}`, { provider, project });
   }
   return found;
 }

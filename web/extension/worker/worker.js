@@ -16,19 +16,18 @@ import { Tokens } from "./tokens.js";
 import { onClosed, showQuestions } from "./window.js";
 
 /** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
+/** @typedef {import("./settings.js").Site} Site */
 
 // --- The ground: settings, keys, providers, the session's storage. ---
 
-/** By origin and id, so that a changed setting makes a new one. @type {Map<string, ConnectedProvider>} */
-const known = new Map();
+/** Those of the settings as they are now. @type {ConnectedProvider[]} */
+let current = [];
 
 async function providers() {
-  return (await permittedSites()).map((site) => {
-    const name = `${site.ucloud} ${site.origin} ${site.id}`;
-    const provider = known.get(name) ?? new ConnectedProvider(site);
-    known.set(name, provider);
-    return provider;
-  });
+  const isSame = (/** @type {Site} */ a, /** @type {Site} */ b) => a.id === b.id && a.origin === b.origin && a.ucloud === b.ucloud;
+  const sites = await permittedSites();
+  current = sites.map((site) => current.find((one) => isSame(one.site, site)) ?? new ConnectedProvider(site));
+  return current;
 }
 
 /** @type {Promise<KeyRecord[]> | null} */
@@ -54,7 +53,7 @@ const routes = new Routes(session);
 const holds = new Holds({
   plan: planner({ providers, keys, routes }),
   provider: (id) => {
-    const found = [...known.values()].reverse().find(({ site }) => site.id === id);
+    const found = current.find(({ site }) => site.id === id);
     if (found === undefined) throw new Error(`no provider ${id}`);
     return found;
   },
@@ -73,7 +72,7 @@ const tokens = new Tokens({
 const FROM_UCLOUD = {
   hold: (message, ucloud) => holds.hold(message, ucloud),
   withdraw: ({ name }, ucloud) => holds.withdraw(String(name), ucloud),
-  seen: ({ text }, ucloud) => routes.learn(ucloud, text),
+  seen: ({ path, text }, ucloud) => routes.learn(ucloud, path, text),
   tokens: async ({ text }, ucloud) => ({ text: await tokens.withProofs(String(text), ucloud).catch(() => null) }),
   prove: async ({ address, token, piece }, ucloud) => ({ proof: await tokens.prove({ address, token, piece }, ucloud) }),
 };

@@ -1,0 +1,193 @@
+// The extension's worker: which providers a request of UCloud's page concerns, the providers of the
+// settings, and the proofs for one-time tokens.
+
+import "./webcrypto.mjs";
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { makeKeyPair } from "../../web/js/jws.js";
+import { Unreachable } from "../../web/js/provider.js";
+import { readTable } from "../../web/js/table.js";
+import { ConnectedProvider } from "../../web/extension/worker/connected-provider.js";
+import { scriptsFor } from "../../web/extension/worker/content-scripts.js";
+import { NeedsList, NotPlanned, planner } from "../../web/extension/worker/plan.js";
+import { Routes } from "../../web/extension/worker/routes.js";
+import { BadSite, patternsOf, readSite } from "../../web/extension/worker/settings.js";
+import { Tokens } from "../../web/extension/worker/tokens.js";
+
+const TABLE = JSON.parse(await readFile(new URL("../../keys/tests/vectors/calls.json", import.meta.url), "utf8"));
+const UCLOUD = "https://cloud.example.org";
+const { privateKey } = await makeKeyPair("EdDSA");
+const keyAt = (provider) => ({
+  kid: "AAAAAAAAAAAAAAAAAAAAAA", provider, username: "alice", privateKey, state: "active", name: "x", created: 1_000,
+  expires: null, lastUsed: null, lifetimeMax: 60, sessionOnly: false,
+});
+const claimsOf = (jws) => JSON.parse(Buffer.from(jws.split(".")[1], "base64url").toString("utf8"));
+const memory = () => {
+  const kept = new Map();
+  return { get: async (name) => kept.get(name), set: async (name, value) => void kept.set(name, value) };
+};
+
+function bench({ ids = ["hpc", "other"], keys = ids, down = [], drives = {} } = {}) {
+  const providers = ids.map((id) => {
+    const one = new ConnectedProvider({ id, origin: `https://${id}.example.org`, ucloud: UCLOUD, by: "user" });
+    one.provider = {
+      table: async () => {
+        if (down.includes(id)) throw new Unreachable("down");
+        return readTable(TABLE);
+      },
+    };
+    one.drives = { of: async () => new Map((drives[id] ?? []).map((number) => [number, { title: number, startup: false }])) };
+    return one;
+  });
+  const routes = new Routes(memory());
+  const plan = planner({ providers: async () => providers, keys: async () => keys.map(keyAt), routes });
+  const ask = (method, path, body, more = {}) => plan({
+    kind: "xhr", method, path: `/api/${path}`, query: more.query ?? "", body: body === null ? null : JSON.stringify(body),
+    username: "alice", project: null, lists: {}, ...more,
+  }, more.ucloud ?? UCLOUD);
+  return { ask, routes, providers };
+}
+const parts = (planned) => planned.map(({ provider, request: { row, items, project } }) => [provider, row.call, items.map((item) => ({ ...item })), project]);
+const why = (error) => error instanceof NotPlanned && error.why;
+const trash = (...ids) => ({ type: "bulk", items: ids.map((id) => ({ id })) });
+
+test("extension: the page's own answers say which provider a drive belongs to", async () => {
+  const { ask, routes } = bench();
+  await routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: [
+    { id: "4", specification: { product: { provider: "hpc" } }, owner: { project: null } },
+    { id: "5", specification: { product: { provider: "other" } }, owner: { project: "p1" } },
+  ] }));
+  assert.deepEqual(parts(await ask("POST", "files/trash", trash("/4/b", "/5/x", "/4/a"))), [
+    ["hpc", "files.trash", [{ id: "/4/b" }, { id: "/4/a" }], null], ["other", "files.trash", [{ id: "/5/x" }], "p1"],
+  ]);
+  assert.deepEqual(parts(await ask("GET", "files/browse", null, { query: "?path=%2F5%2Fa%20b&includeSizes=true" })), [["other", "files.browse", [{ path: "/5/a b" }], "p1"]]);
+});
+
+test("extension: a drive of which the page knows nothing is asked of the providers", async () => {
+  const { ask } = bench({ drives: { other: ["6"] } });
+  assert.deepEqual(parts(await ask("POST", "files/trash", trash("/6/x"))), [["other", "files.trash", [{ id: "/6/x" }], null]]);
+  await assert.rejects(ask("POST", "files/trash", trash("/7/x")), (error) => /not known/.test(why(error)));
+  const both = bench({ drives: { other: ["6"], hpc: ["6"] } });
+  await assert.rejects(both.ask("POST", "files/trash", trash("/6/x")), (error) => /not known/.test(why(error)), "two claim it");
+});
+
+test("extension: another UCloud's answers and providers do not count", async () => {
+  const { ask, routes } = bench();
+  await routes.learn("https://evil.example", "/api/files/collections/browse", JSON.stringify({ items: [{ id: "4", specification: { product: { provider: "hpc" } } }] }));
+  await assert.rejects(ask("POST", "files/trash", trash("/4/x")), (error) => /not known/.test(why(error)));
+  await assert.rejects(ask("POST", "files/trash", trash("/4/x"), { ucloud: "https://evil.example" }), (error) => why(error) === "whyNoProvider");
+});
+
+test("extension: a provider that is not set up here needs no signature", async () => {
+  const { ask, routes } = bench({ ids: ["hpc"] });
+  await routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: ["hpc", "k8s"].map((provider, at) => ({ id: `${4 + at}`, specification: { product: { provider } } })) }));
+  assert.deepEqual(await ask("POST", "files/trash", trash("/5/x")), []);
+  assert.deepEqual(parts(await ask("POST", "files/trash", trash("/4/x", "/5/x"))).map(([provider]) => provider), ["hpc"]);
+});
+
+test("extension: a task and a drive of one number are two things", async () => {
+  const { ask, routes } = bench();
+  await routes.learn(UCLOUD, "/api/tasks", JSON.stringify({ messages: [{ type: "TASK", taskId: 4, provider: "other" }] }));
+  await routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: [{ id: "4", specification: { product: { provider: "hpc" } } }] }));
+  const [[provider]] = parts(await ask("POST", "tasks/pauseOrCancel", { id: 4, requestedState: "CANCELLED" }));
+  assert.equal(provider, "other");
+});
+
+test("extension: one provider that is down does not keep the other from signing", async () => {
+  const { ask, routes } = bench({ down: ["hpc"] });
+  await routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: ["hpc", "other"].map((provider, at) => ({ id: `${4 + at}`, specification: { product: { provider } } })) }));
+  assert.equal((await ask("POST", "files/trash", trash("/5/x"))).length, 1);
+  await assert.rejects(ask("POST", "files/trash", trash("/4/x")), Unreachable);
+  await assert.rejects(bench({ down: ["hpc", "other"] }).ask("POST", "files/trash", trash("/4/x")), Unreachable);
+});
+
+test("extension: a list of UCloud's that is signed is brought by the page, and a wrong one is not signed", async () => {
+  const { ask } = bench({ ids: ["hpc"] });
+  const body = { type: "bulk", items: [{ title: "new", key: "ssh-ed25519 C c" }] };
+  await assert.rejects(ask("POST", "ssh", body), (error) => error instanceof NeedsList && error.path === "/api/ssh/browse");
+  const lists = { "/api/ssh/browse": [{ id: "1", specification: { key: "ssh-ed25519 A a" } }] };
+  const [[, call, items]] = parts(await ask("POST", "ssh", body, { lists }));
+  assert.deepEqual([call, items], ["ssh.keyUploaded", [{ keys: ["ssh-ed25519 A a", "ssh-ed25519 C c"] }]]);
+  await assert.rejects(ask("POST", "ssh", body, { lists: { "/api/ssh/browse": null } }), (error) => why(error) === "whyParameters");
+});
+
+test("extension: requests that the table does not have, or explains, are not signed", async () => {
+  const { ask } = bench({ ids: ["hpc"] });
+  assert.deepEqual(await ask("GET", "jobs/browse", null), []);
+  assert.deepEqual(await ask("POST", "files/collections/updateAcl", trash("4")), []);
+  await assert.rejects(ask("POST", "files/transfer", { items: [] }), (error) => /transfer/i.test(why(error)));
+  for (const broken of [{ method: 7 }, { path: null }, { body: 7 }, { username: "x".repeat(300) }, { kind: "beacon" }, { project: {} }, { path: "/api/files/../files/trash" }, { path: "/api/files/trash?x" }, { path: "//api/files/trash" }]) {
+    await assert.rejects(ask("POST", "files/trash", trash("/4/x"), broken), (error) => why(error) === "whyParameters", JSON.stringify(broken));
+  }
+});
+
+test("extension: only the user's own keys count", async () => {
+  await assert.rejects(bench({ keys: [] }).ask("POST", "files/trash", trash("/4/x")), (error) => why(error) === "whyNoKey");
+  await assert.rejects(bench().ask("POST", "files/trash", trash("/4/x"), { username: "bob" }), (error) => why(error) === "whyNoKey");
+});
+
+test("extension: the addresses of a provider and its UCloud", () => {
+  const read = (address, ucloud) => {
+    const { id, origin, ucloud: at } = readSite({ address, ucloud }, "user");
+    return [id, origin, at];
+  };
+  const good = ["hpc", "https://hpc.example.org", "https://cloud.example.org"];
+  assert.deepEqual(read("https://hpc.example.org/ucloud/hpc", "https://cloud.example.org"), good);
+  assert.deepEqual(read(" hpc.example.org/ucloud/hpc/connect#ticket ", "cloud.example.org/app/"), good);
+  assert.deepEqual(read("https://hpc.example.org:8443/ucloud/hpc", "http://localhost:8080")[1], "https://hpc.example.org:8443");
+  for (const [address, ucloud, what] of [
+    ["https://hpc.example.org", "https://cloud.example.org", "address"], ["http://hpc.example.org/ucloud/hpc", "https://cloud.example.org", "address"],
+    ["https://a:b@hpc.example.org/ucloud/hpc", "https://cloud.example.org", "address"], ["", "https://cloud.example.org", "address"],
+    ["javascript://hpc/ucloud/hpc", "https://cloud.example.org", "address"], ["https://hpc.example.org/ucloud/hpc", "http://cloud.example.org", "ucloud"],
+    ["https://hpc.example.org/ucloud/hpc", "", "ucloud"], ["https://hpc.example.org/ucloud/hpc", "https://hpc.example.org", "same"],
+  ]) assert.throws(() => read(address, ucloud), (error) => error instanceof BadSite && error.what === what, address);
+});
+
+test("extension: its scripts run at the configured places alone", () => {
+  const site = readSite({ address: "https://hpc.example.org:8443/ucloud/hpc", ucloud: "https://cloud.example.org" }, "user");
+  assert.deepEqual(patternsOf(site), ["https://hpc.example.org/*", "https://cloud.example.org/*"]);
+  assert.deepEqual(scriptsFor([]), []);
+  assert.deepEqual(scriptsFor([site]).map(({ id, matches, world, allFrames }) => [id, matches, world, allFrames]), [
+    ["bridge", ["https://cloud.example.org/*"], undefined, false], ["hook", ["https://cloud.example.org/*"], "MAIN", false],
+    ["ticket", ["https://hpc.example.org/ucloud/hpc/connect"], undefined, false],
+  ]);
+});
+
+test("extension: a token is proved at its provider's address, for its own user", async () => {
+  const { providers } = bench();
+  const failed = [];
+  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), failed: (error) => failed.push(error) });
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const token = `${part({})}.${part({ username: "alice" })}.c2ln`;
+  const address = `https://hpc.example.org/ucloud/hpc/download?token=${token}`;
+  const prove = (change, ucloud = UCLOUD) => tokens.prove({ address, token, piece: null, ...change }, ucloud);
+  assert.deepEqual([claimsOf(await prove({})).call, claimsOf(await prove({})).aud], ["session.open", "https://hpc.example.org"]);
+  for (const change of [
+    { address: `https://evil.example/ucloud/hpc/download?token=${token}` }, { address: `https://hpc.example.org/ucloud/other/download` },
+    { address: "https://hpc.example.org/ucloud/hpc/intents" }, { address: 7 }, { token: "x" }, { token: `${token}&intent=x` }, { token: null },
+    { token: `a.${part({ username: "bob" })}.c` }, { token: "a.b.c" },
+  ]) assert.equal(await prove(change), null, JSON.stringify(change));
+  assert.equal(await prove({}, "https://evil.example"), null);
+  const piece = { offset: 0, size: 3, total: 6, digest: Buffer.from("x".repeat(32)).toString("base64") };
+  const chunk = { address: "https://hpc.example.org/ucloud/hpc/chunked/upload", piece };
+  assert.equal(claimsOf(await prove(chunk)).call, "session.open");
+  assert.equal(claimsOf(await prove({ ...chunk, piece: { ...piece, offset: 3 } })).call, "session.continue");
+  assert.equal(await prove({ ...chunk, piece: { ...piece, offset: "0" } }), null);
+});
+
+test("extension: an answer's addresses get a proof each, and nothing else of it changes", async () => {
+  const { providers } = bench();
+  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), failed: () => {} });
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const endpoint = `https://hpc.example.org/ucloud/hpc/upload?token=${part({})}.${part({ username: "alice" })}.c2ln`;
+  const foreign = { endpoint: "https://evil.example/ucloud/hpc/upload?token=a.b.c", protocol: "WEBSOCKET" };
+  const answer = { responses: [{ endpoint, protocol: "WEBSOCKET", token: "t" }, foreign, { endpoint, protocol: "CHUNKED", token: "t" }, null] };
+  const changed = JSON.parse(await tokens.withProofs(JSON.stringify(answer), UCLOUD));
+  const [intent] = changed.responses[0].endpoint.split("&intent=").slice(1);
+  assert.equal(claimsOf(intent).call, "session.open");
+  changed.responses[0].endpoint = endpoint;
+  assert.deepEqual(changed, answer);
+  assert.equal(await tokens.withProofs(JSON.stringify({ responses: [foreign] }), UCLOUD), null);
+  assert.equal(await tokens.withProofs("[]", UCLOUD), null);
+});
