@@ -189,7 +189,10 @@ impl DemoProvider {
              [gateway]\nlisten = [\"127.0.0.1:{}\"]\nsandbox = \"available\"\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\n\
              [intent]\nstep_up = {}\n\n\
              [instances]\n{instances}\n\n\
+             [[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\n\
+             [[products]]\nname = \"own\"\ncategory = \"own\"\ntype = \"storage\"\n\n\
              [[drives]]\nid = \"home\"\ntitle = \"Home\"\npath = \"~\"\n\n\
+             [[drives]]\nid = \"own-{{name}}\"\npath = \"~/Drives/{{name}}\"\ntitle = \"{{name}}\"\nproduct = \"own\"\n\n\
              [ipc]\ndirectory = \"{}\"\n\n[state]\ndirectory = \"{}\"\n",
             self.origin(),
             control.origin(),

@@ -6,6 +6,7 @@ mod console;
 mod core_behaviour;
 mod desk;
 mod ucloud;
+mod user_api;
 
 use std::sync::Arc;
 

@@ -205,6 +205,12 @@ impl Control {
         self.shared.process.resources.drives()
     }
 
+    /// Whether the provider approved this user's connection, and has not cleared it.
+    #[must_use]
+    pub fn is_connected(&self, username: &str) -> bool {
+        self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner).contains(username)
+    }
+
     /// The registered products, as the provider sent them.
     #[must_use]
     pub fn products(&self) -> Vec<Value> {

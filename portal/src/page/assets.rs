@@ -9,8 +9,9 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
-/// The files of UCloud's page, and the SDK, which the page uses as any frontend does.
-const UCLOUD: [(&str, &str, &str); 16] = [
+/// The files of UCloud's page, and the SDK, which the page uses as any frontend does. Below `/app`
+/// is the page that integrates nothing.
+const UCLOUD: [(&str, &str, &str); 23] = [
     ("/", HTML, include_str!("../../page/index.html")),
     ("/page/portal.js", SCRIPT, include_str!("../../page/portal.js")),
     ("/page/core.js", SCRIPT, include_str!("../../page/core.js")),
@@ -20,6 +21,13 @@ const UCLOUD: [(&str, &str, &str); 16] = [
     ("/page/transfers.js", SCRIPT, include_str!("../../page/transfers.js")),
     ("/page/portal.css", STYLE, include_str!("../../page/portal.css")),
     ("/favicon.svg", PICTURE, include_str!("../../page/cloud.svg")),
+    ("/app", HTML, include_str!("../../page/plain/index.html")),
+    ("/app/main.js", SCRIPT, include_str!("../../page/plain/main.js")),
+    ("/app/api.js", SCRIPT, include_str!("../../page/plain/api.js")),
+    ("/app/shell.js", SCRIPT, include_str!("../../page/plain/shell.js")),
+    ("/app/uploads.js", SCRIPT, include_str!("../../page/plain/uploads.js")),
+    ("/app/vnc.js", SCRIPT, include_str!("../../page/plain/vnc.js")),
+    ("/app/ws.js", SCRIPT, include_str!("../../page/plain/ws.js")),
     ("/sdk/index.js", SCRIPT, include_str!("../../../web/sdk/index.js")),
     ("/sdk/folder.js", SCRIPT, include_str!("../../../web/sdk/folder.js")),
     ("/sdk/pieces.js", SCRIPT, include_str!("../../../web/sdk/pieces.js")),

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::demo_provider::DemoProvider;
 use crate::page::core_behaviour::{Attempt, CoreBehaviour, SimulatedCore, answer_json, dropping};
+use crate::page::user_api::UserApi;
 use crate::page::{PageOrigins, assets, with_security_headers};
 use crate::program_error::ProgramError;
 use crate::test_server::new_core;
@@ -30,6 +31,8 @@ pub(super) struct Ucloud {
     demo_provider: Arc<DemoProvider>,
     /// Core's own keys.
     keys: Mutex<HashMap<String, BrowserKey>>,
+    /// The calls of the page that knows nothing of Countersign.
+    user_api: Arc<UserApi>,
 }
 
 /// A request of the page: the user, the behaviour of Core, and the call.
@@ -133,7 +136,16 @@ impl Ucloud {
         demo_provider: Arc<DemoProvider>,
         desk: String,
     ) -> Result<Self, ProgramError> {
+        let usernames = demo_provider.people().iter().map(|person| person.username).collect();
+        let user_api = Arc::new(UserApi::new(
+            new_core(&keys, control, &demo_provider)?,
+            Arc::clone(&keys),
+            Arc::downgrade(control),
+            demo_provider.origin(),
+            usernames,
+        ));
         Ok(Self {
+            user_api,
             origin: control.origin(),
             desk,
             core: new_core(&keys, control, &demo_provider)?,
@@ -148,6 +160,9 @@ impl Ucloud {
     pub(super) async fn answer(&self, request: http::Request<Bytes>) -> Response<Body> {
         if !is_own(&request, &self.origin) {
             return reply(StatusCode::FORBIDDEN, &json!({"why": "this is for the page at its own origin"}));
+        }
+        if UserApi::has(request.uri().path()) {
+            return self.user_api.answer(request).await;
         }
         let response = match (request.method(), request.uri().path()) {
             (&Method::GET, "/site.json") => self.site(),
