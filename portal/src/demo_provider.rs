@@ -144,7 +144,7 @@ impl DemoProvider {
         };
         let etc = self.config.parent().unwrap_or(Path::new("/"));
         make_directory(etc, 0o755)?;
-        make_file(&self.config, &self.config_text(control), 0o644, None)?;
+        make_file(&self.config, &self.config_text(keys, control), 0o644, None)?;
         make_file(&self.authority(), &self.certificate.authority_pem, 0o644, None)?;
         make_file(&etc.join("core.pem"), &keys.public_base64()?, 0o644, None)?;
         make_file(&etc.join("fullchain.pem"), &self.certificate.certificate_pem, 0o644, None)?;
@@ -168,7 +168,7 @@ impl DemoProvider {
         Ok(())
     }
 
-    fn config_text(&self, control: &Control) -> String {
+    fn config_text(&self, keys: &CoreKeys, control: &Control) -> String {
         let instances = match self.accounts {
             Accounts::Own => "launch = \"sudo\"".to_owned(),
             Accounts::Shared => {
@@ -184,7 +184,7 @@ impl DemoProvider {
             }
         };
         format!(
-            "[provider]\nid = \"hpc\"\norigin = \"{}\"\n\n\
+            "[provider]\nid = \"{}\"\norigin = \"{}\"\n\n\
              [core]\norigin = \"{}\"\npublic_key = \"core.pem\"\nrefresh_token = \"refresh-token\"\n\n\
              [gateway]\nlisten = [\"127.0.0.1:{}\"]\nsandbox = \"available\"\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\n\
              [intent]\nstep_up = {}\n\n\
@@ -194,6 +194,7 @@ impl DemoProvider {
              [[drives]]\nid = \"home\"\ntitle = \"Home\"\npath = \"~\"\n\n\
              [[drives]]\nid = \"own-{{name}}\"\npath = \"~/Drives/{{name}}\"\ntitle = \"{{name}}\"\nproduct = \"own\"\n\n\
              [ipc]\ndirectory = \"{}\"\n\n[state]\ndirectory = \"{}\"\n",
+            keys.provider(),
             self.origin(),
             control.origin(),
             self.port,

@@ -38,11 +38,14 @@ pub(crate) struct Options {
     /// A call that also needs a passkey; may be repeated.
     #[arg(long)]
     step_up: Vec<String>,
+    /// The provider's id.
+    #[arg(long, default_value = "hpc")]
+    provider: String,
 }
 
 /// Serves and executes lines until the input ends.
 pub(crate) async fn run(options: Options) -> Result<(), ProgramError> {
-    let keys = Arc::new(CoreKeys::generate("hpc")?);
+    let keys = Arc::new(CoreKeys::generate(&options.provider)?);
     let control = Arc::new(Control::start(Arc::clone(&keys)).await?);
     let plan = Plan { accounts: options.accounts, program: &options.bin, front: Front::Tls, step_up: &options.step_up };
     let demo_provider = Arc::new(DemoProvider::build(&plan, &keys, &control)?);

@@ -106,3 +106,64 @@ test("a page that was reloaded is protected as before", async () => {
   await page.evaluate((username) => (globalThis.username = username), ALICE);
   assert.equal((await browse()).status, 200);
 });
+
+test("an answer that comes after half a minute is signed, although the worker was idle", async () => {
+  const answered = alice.call(page, "POST", "files/trash", items({ id: `${HOME}/results.csv` }));
+  const approval = await alice.approval();
+  await approval.locator("section.question").waitFor();
+  await new Promise((resolve) => setTimeout(resolve, 35_000));
+  await approval.bringToFront();
+  await approval.getByRole("button", { name: "Move to trash" }).click();
+  const { status, body } = await answered;
+  assert.equal(status, 200, JSON.stringify(body));
+});
+
+test("this computer's clock may be wrong", async () => {
+  await alice.worker.evaluate(() => {
+    const real = Date.now;
+    Date.now = () => real() + 3_600_000;
+  });
+  assert.equal((await browse()).status, 200);
+  await alice.stopWorker();
+});
+
+test("its pages are usable by a keyboard and a screen reader, in both colours", async () => {
+  for (const colorScheme of ["light", "dark"]) {
+    for (const name of ["state.html", "options.html", "keys.html?provider=hpc", "connect.html?provider=hpc"]) {
+      const tab = await alice.browser.tab();
+      await tab.emulateMedia({ colorScheme });
+      await tab.goto(alice.page(name));
+      await tab.locator("h1").waitFor();
+      await tab.waitForLoadState("networkidle");
+      assert.deepEqual(await faults(tab), [], `${name} ${colorScheme}`);
+      await tab.close();
+    }
+  }
+});
+
+test("the options page names what the package brought, and refuses what is no provider", async () => {
+  const tab = await alice.browser.tab(alice.page("options.html"));
+  await tab.getByText("part of this extension").waitFor();
+  for (const [address, ucloud, said] of [
+    ["https://hpc.example.org", "https://cloud.example.org", "This is not the address of a provider."],
+    ["https://hpc.example.org/ucloud/new", "ftp://cloud", "This is not the address of a UCloud."],
+    ["https://hpc.example.org/ucloud/new", "https://hpc.example.org", "must not have the same address"],
+  ]) {
+    await tab.getByLabel("Address of the provider").fill(address);
+    await tab.getByLabel("Address of UCloud").fill(ucloud);
+    await tab.getByRole("button", { name: "Add", exact: true }).click();
+    await tab.getByText(said).waitFor();
+  }
+  await tab.close();
+});
+
+test("a provider that is down is told, and UCloud's page gets an answer", async () => {
+  await testServer.must({ do: "stop", what: "server" });
+  const { status } = await browse();
+  assert.ok(status >= 400, `${status}`);
+  assert.match((await alice.recent())[0], /^unsigned: .*The provider does not answer/);
+  await testServer.must({ do: "restart", what: "server" });
+  await alice.stopWorker();
+  const until = Date.now() + 15_000;
+  while ((await browse()).status !== 200) assert.ok(Date.now() < until, "it works again");
+});

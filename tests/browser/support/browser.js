@@ -28,7 +28,8 @@ export class Browser {
   context;
 
   /**
-   * @param {import("./test-server.js").TestServer | null} testServer whose certificate the browser trusts
+   * @param {import("./test-server.js").TestServer | import("./test-server.js").TestServer[] | null} testServer
+   *   whose certificate the browser trusts
    * @param {object} [options] of the context
    * @param {string[]} [args] more arguments of the browser
    */
@@ -44,7 +45,8 @@ export class Browser {
   }
 
   async #launch(options) {
-    const trust = this.#testServer === null ? [] : [`--ignore-certificate-errors-spki-list=${await keyOf(this.#testServer)}`];
+    const servers = this.#testServer === null ? [] : [this.#testServer].flat();
+    const trust = servers.length === 0 ? [] : [`--ignore-certificate-errors-spki-list=${(await Promise.all(servers.map(keyOf))).join(",")}`];
     this.context = await chromium.launchPersistentContext(this.#profile, {
       executablePath: EXECUTABLE,
       headless: true,

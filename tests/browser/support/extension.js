@@ -21,18 +21,19 @@ export function buildFor(providers) {
 /** A user whose browser has the extension. */
 export class Extended {
   /**
-   * @param {import("./test-server.js").TestServer} testServer
+   * @param {import("./test-server.js").TestServer | import("./test-server.js").TestServer[]} testServer
    * @param {import("./ucloud.js").Ucloud} ucloud
    * @param {object[]} providers that the extension knows
    */
   static async open(testServer, ucloud, providers, options = {}) {
     const folder = buildFor(providers);
+    const servers = [testServer].flat();
     const extension = [join(folder, "chromium"), ...(options.extensions ?? [])].join(",");
-    const browser = await Browser.open(testServer, {}, [
+    const browser = await Browser.open(servers, {}, [
       "--enable-features=ExtensionsOnChromeUrls", "--disable-features=DisableLoadExtensionCommandLineSwitch",
       `--disable-extensions-except=${extension}`, `--load-extension=${extension}`]);
-    await ucloud.serveIn(browser.context);
-    const extended = new Extended(testServer, ucloud, browser, folder);
+    await ucloud?.serveIn(browser.context);
+    const extended = new Extended(servers[0], ucloud, browser, folder);
     await extended.begin();
     return extended;
   }
@@ -104,16 +105,18 @@ export class Extended {
 }
 
 /** Connects a user through UCloud's page and the extension's own connection page. */
-export async function connect(extended, account) {
-  const { username } = extended.testServer.user(account);
+export async function connect(extended, account, server = extended.testServer) {
+  const { username } = server.user(account);
   const page = await extended.atUcloud(username);
-  const { body } = await extended.call(page, "POST", "providers/integration/connect", { provider: "hpc" });
+  const { body } = server === extended.testServer
+    ? await extended.call(page, "POST", "providers/integration/connect", { provider: server.id })
+    : { body: await server.must({ do: "connect", username }) };
   await page.evaluate((to) => void (document.location.href = to), body.redirectTo);
   await page.waitForURL((url) => url.protocol === "chrome-extension:");
   const command = page.locator("#command:not(:empty)");
   await command.waitFor();
   const code = (await command.textContent()).split(" ").at(-1);
-  const approved = await extended.testServer.ask({ do: "approve", code, as: account });
+  const approved = await server.ask({ do: "approve", code, as: account });
   if (!approved.ok) throw new Error(JSON.stringify(approved));
   await page.getByRole("heading", { name: "You are connected" }).waitFor();
   return page;

@@ -7,6 +7,9 @@ import { createInterface } from "node:readline";
 /** Timeout of a command, in milliseconds. */
 const PATIENCE_MS = 30_000;
 
+/** The uid of an account of tests/support/installation.sh that is no user's. */
+const MALLORY = 1103;
+
 export class TestServer {
   #child;
   #answers = [];
@@ -15,13 +18,16 @@ export class TestServer {
 
   /**
    * Starts a test server.
-   * @param {{stepUp?: string[]}} [options]
+   * @param {{stepUp?: string[], provider?: string, accounts?: string}} [options]
    */
-  static async start({ stepUp = [] } = {}) {
-    const { COUNTERSIGN_PORTAL: portal, COUNTERSIGN_BIN: bin, COUNTERSIGN_ACCOUNTS: accounts } = process.env;
+  static async start({ stepUp = [], provider = "hpc", accounts = process.env.COUNTERSIGN_ACCOUNTS } = {}) {
+    const { COUNTERSIGN_PORTAL: portal, COUNTERSIGN_BIN: bin } = process.env;
     if (!portal || !bin || !accounts) throw new Error("start these tests with tests/browser/run");
     const more = stepUp.flatMap((call) => ["--step-up", call]);
-    const testServer = new TestServer(spawn(portal, ["test-server", "--bin", bin, "--accounts", accounts, ...more]));
+    // Of an installation there is one. Another server beside it runs in one account, and not as root.
+    const within = accounts === "shared" && process.getuid() === 0 ? { uid: MALLORY, gid: MALLORY, env: { ...process.env, HOME: "/tmp" } } : {};
+    const testServer = new TestServer(spawn(portal, ["test-server", "--bin", bin, "--accounts", accounts, "--provider", provider, ...more], within));
+    testServer.id = provider;
     Object.assign(testServer, await testServer.#next());
     return testServer;
   }
@@ -71,7 +77,7 @@ export class TestServer {
 
   /** The address of a page of the provider: `connect`, `keys`, `signer`. */
   page(name) {
-    return `${this.provider}/ucloud/hpc/${name}`;
+    return `${this.provider}/ucloud/${this.id}/${name}`;
   }
 
   async end() {

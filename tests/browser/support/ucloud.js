@@ -102,6 +102,8 @@ export class Ucloud {
     const name = `${asked.method} ${url.pathname.slice("/api/".length)}`;
     const body = text === "" ? null : JSON.parse(text);
     this.requests.push({ name, body, headers: asked.headers });
+    if (name === "GET ssh/browse") return send(200, "application/json; charset=utf-8", JSON.stringify({ items: [], itemsPerPage: 250, next: null }));
+    if (name === "POST ssh") return send(200, "application/json; charset=utf-8", JSON.stringify({ responses: [{ id: "1" }] }));
     if (!CALLS[name]) return send(404, "application/json", JSON.stringify({ why: "not in this stand-in" }));
     const claims = JSON.parse(Buffer.from((asked.headers.authorization ?? "").split(".")[1] ?? "", "base64url").toString() || "{}");
     const { status, body: said } = await this.#core({ as: claims.sub, core: "deposits", ...CALLS[name](url.searchParams, body) });
