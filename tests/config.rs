@@ -64,7 +64,9 @@ fn a_good_configuration_says_what_it_would_do() {
         "- port 443 needs CAP_NET_BIND_SERVICE",
         "- gateway.sandbox is not \"required\"",
         "- intent.accept_v1:",
+        "seals        are not offered: the gateway can read and change sessions",
         "- sessions.proof is off",
+        "- sessions.sealed is off",
         "- maintenance.enabled",
     ] {
         assert!(said.contains(want), "{want:?} in\n{said}");
@@ -290,6 +292,16 @@ fn values_of_the_wrong_kind_are_refused() {
         "intent.accept_v1: invalid type: string \"yes\", expected a boolean",
     );
     check("proof = \"off\"", "proof = \"none\"", "sessions.proof: unknown word `none`, expected `required` or `off`");
+    check(
+        "sealed = \"off\"",
+        "sealed = \"on\"",
+        "sessions.sealed: unknown word `on`, expected one of `required`, `preferred`, `off`",
+    );
+    check(
+        "sealed = \"off\"",
+        "sealed = \"required\"",
+        "sessions.sealed: is \"required\", and sessions.proof is \"off\": the proof signs the seal. Set sessions.proof to \"required\"",
+    );
     check("listen = \"tcp\"", "listen = \"udp\"", "instances.listen: unknown word `udp`, expected `unix` or `tcp`");
     check(
         "type = \"command\"",

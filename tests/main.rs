@@ -30,6 +30,7 @@ mod pinned_keys;
 mod privilege_drop;
 mod protected;
 mod sandbox;
+mod sealed;
 mod signals;
 mod sockets;
 mod ssh_keys;

@@ -98,7 +98,9 @@ impl<'b> Projection<'b> {
     fn of(bound: &[BoundParameter], item: &Json<'b>) -> Result<Self, BindRejection> {
         bound
             .iter()
-            .map(|parameter| Ok((parameter.name.clone(), value_of(parameter, item)?)))
+            .map(|parameter| Ok((parameter, value_of(parameter, item)?)))
+            .filter(|read| !matches!(read, Ok((parameter, Json::Null)) if parameter.is_optional))
+            .map(|read| read.map(|(parameter, value)| (parameter.name.clone(), value)))
             .collect::<Result<_, _>>()
             .map(Self)
     }

@@ -81,6 +81,7 @@ pub mod pins;
 pub mod policy;
 pub mod replay;
 pub mod request;
+pub mod seal;
 pub mod secret;
 pub mod session;
 pub mod store;

@@ -28,11 +28,12 @@ use crate::call::{CallTable, SessionEndpoint};
 use crate::freshness::FreshnessRejection;
 use crate::identity::{CallName, KeyId, Username};
 use crate::intent::{Intended, ItemDigest, KeyWanted, PresentedIntent, Terms, VerifiedIntent, Version1};
-use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256_of_texts};
+use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256, sha256_of_texts};
 use crate::keyring::{EnrolledKey, VerificationKey};
 use crate::policy::{ConsumeError, Policy, PolicyRejection};
 use crate::replay::{IntentId, ReplayError, ReplayLog, Use};
 use crate::request::{INTENT_MAX, PresentedDirect};
+use crate::seal::EncapsulatedKey;
 pub use crate::session::piece::{ContentDigest, Piece};
 pub use crate::session::rejection::SessionRejection;
 use crate::session::token::{Claims, Header, TYPE};
@@ -46,7 +47,7 @@ pub const TOKEN_LIFETIME_S: i64 = 60;
 /// Longest session, in seconds: the most that UCloud recommends for an upload.
 pub const SESSION_MAX_S: i64 = 48 * 3600;
 
-/// Longest token accepted, in bytes. Tokens of an instance have under 600.
+/// Longest token accepted, in bytes. Tokens of an instance have under 800.
 pub const TOKEN_MAX: usize = 2 * 1024;
 
 /// The one item of a proof.
@@ -88,6 +89,9 @@ impl<'h> PresentedSession<'h> {
         let claims: Claims = jws.claims().map_err(SessionRejection::from)?;
         let item = decoded(&claims.params).ok_or(SessionRejection::Claim("params"))?;
         let _: [u8; 16] = decoded(&claims.jti).ok_or(SessionRejection::Claim("jti"))?;
+        if claims.seal.as_ref().is_some_and(|seal| !seal.is_well_formed()) {
+            return Err(SessionRejection::Claim("seal").into());
+        }
         if !endpoint.calls().contains(&claims.call.as_str()) {
             return Err(SessionRejection::Endpoint.into());
         }
@@ -140,6 +144,7 @@ impl<'h> PresentedSession<'h> {
             item: self.item,
             hash,
             made: Use { id, iat: self.claims.iat, exp: self.claims.exp },
+            can_be_sealed: self.claims.seal.is_some(),
         };
         Ok(VerifiedSession {
             session,
@@ -160,6 +165,7 @@ pub struct Session {
     item: ItemDigest,
     hash: TokenHash,
     made: Use,
+    can_be_sealed: bool,
 }
 
 impl Session {
@@ -204,6 +210,41 @@ pub enum ProofNeed {
     Off,
 }
 
+/// Whether a session is sealed (protocol, section 10).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SealNeed {
+    /// Tokens offer a seal, and an opening without one is refused.
+    Required,
+    /// Tokens offer a seal, and the client chooses.
+    Preferred,
+    /// Tokens offer none.
+    Off,
+}
+
+/// How a session was opened. The verified intent decides, never the request beside it.
+#[derive(Debug)]
+pub enum Opening {
+    /// The intent names no encapsulated key.
+    Unsealed(Unsealed),
+    /// The intent names an encapsulated key: the session is sealed, or is not.
+    Sealed(SealedOpening),
+}
+
+/// Evidence that a session was opened without a seal. Only [`VerifiedSession::authorise`] makes
+/// one. Functions that serve plaintext ask for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsealed(());
+
+/// Evidence that a session was opened with a seal. Only [`VerifiedSession::authorise`] makes one,
+/// and it becomes a sealed session or nothing.
+#[derive(Debug)]
+pub struct SealedOpening {
+    pub(crate) token: TokenHash,
+    /// SHA-256 of the intent's text.
+    pub(crate) intent: [u8; 32],
+    pub(crate) enc: EncapsulatedKey,
+}
+
 /// Whether a request opens a session or continues it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Turn {
@@ -230,21 +271,35 @@ impl<'h> VerifiedSession<'h> {
         &self.session
     }
 
-    /// Verifies that the user signed this use: this token and these bytes.
+    /// Verifies that the user signed this use: this token, these bytes and, if there is one, this
+    /// encapsulated key.
     ///
     /// # Errors
-    /// The proof is required and missing, or is for something else.
+    /// The proof is required and missing, or is for something else. Or the session would be sealed
+    /// where there is no seal, or unsealed where it must be sealed.
     pub fn authorise(
         self,
         calls: &CallTable,
         need: ProofNeed,
+        seal: SealNeed,
         policy: &Policy,
     ) -> Result<AuthorisedSession<'h>, Rejection> {
         let Self { session, token, proof, proof_text, piece } = self;
+        let unsealed = || match seal {
+            SealNeed::Required => Err(SessionRejection::Unsealed),
+            SealNeed::Preferred | SealNeed::Off => Ok(Opening::Unsealed(Unsealed(()))),
+        };
         let (Some(proof), Some(text)) = (proof, proof_text) else {
+            if piece.enc.is_some() {
+                // No signature covers this key.
+                return Err(SessionRejection::NoProof.into());
+            }
             return match need {
                 ProofNeed::Required => Err(SessionRejection::NoProof.into()),
-                ProofNeed::Off => Ok(AuthorisedSession { session, token, piece, proof: None, proof_text: None }),
+                ProofNeed::Off => {
+                    let opening = Some(unsealed()?);
+                    Ok(AuthorisedSession { session, token, piece, opening, proof: None, proof_text: None })
+                }
             };
         };
         if piece.size.is_some_and(|size| size > 0) && piece.digest.is_none() {
@@ -261,7 +316,17 @@ impl<'h> VerifiedSession<'h> {
         let intended = PresentedDirect::of_session(row, text)?.intend(proof)?;
         // The proof was verified with the session's username, so its signer is the session's user.
         let Intended { intent, .. } = intended.bind(items)?.intended;
-        Ok(AuthorisedSession { session, token, piece, proof: Some(intent), proof_text: Some(text) })
+        let opening = match piece.enc {
+            Some(_) if !session.can_be_sealed => return Err(SessionRejection::NoSeal.into()),
+            Some(enc) => {
+                let intent = sha256(&[text.as_bytes()]);
+                Some(Opening::Sealed(SealedOpening { token: session.hash, intent, enc }))
+            }
+            None if intent.call().as_str() == SESSION_OPEN => Some(unsealed()?),
+            // What continues a session is sealed as its opening was.
+            None => None,
+        };
+        Ok(AuthorisedSession { session, token, piece, opening, proof: Some(intent), proof_text: Some(text) })
     }
 }
 
@@ -272,6 +337,7 @@ pub struct AuthorisedSession<'h> {
     session: Session,
     token: &'h str,
     piece: Piece,
+    opening: Option<Opening>,
     proof: Option<VerifiedIntent<'h>>,
     proof_text: Option<&'h str>,
 }
@@ -301,7 +367,7 @@ impl<'h> AuthorisedSession<'h> {
         log: &impl ReplayLog,
         now: Timestamp,
     ) -> Result<SessionPermit<'h>, Rejection> {
-        let Self { session, token, piece, proof, proof_text } = self;
+        let Self { session, token, piece, opening, proof, proof_text } = self;
         let window = policy.terms.window;
         let redeem = || -> Result<(), SessionRejection> {
             window.check(session.made.iat, session.made.exp, now)?;
@@ -329,7 +395,8 @@ impl<'h> AuthorisedSession<'h> {
             return Err(SessionRejection::Times(FreshnessRejection::TooOld).into());
         }
         let kid = proof.as_ref().map(VerifiedIntent::kid);
-        Ok(SessionPermit { session, turn, token, piece, kid, proof: proof_text })
+        let opening = opening.filter(|_| turn == Turn::Open);
+        Ok(SessionPermit { session, turn, token, piece, opening, kid, proof: proof_text })
     }
 }
 
@@ -341,6 +408,7 @@ pub struct SessionPermit<'h> {
     turn: Turn,
     token: &'h str,
     piece: Piece,
+    opening: Option<Opening>,
     kid: Option<KeyId>,
     proof: Option<&'h str>,
 }
@@ -356,6 +424,18 @@ impl<'h> SessionPermit<'h> {
     #[must_use]
     pub const fn turn(&self) -> Turn {
         self.turn
+    }
+
+    /// How this request opens the session; `None` if it continues one.
+    #[must_use]
+    pub const fn opening(&self) -> Option<&Opening> {
+        self.opening.as_ref()
+    }
+
+    /// Whether this request opens the session sealed; `None` if it continues one.
+    #[must_use]
+    pub fn is_sealed(&self) -> Option<bool> {
+        self.opening.as_ref().map(|opening| matches!(opening, Opening::Sealed(_)))
     }
 
     /// The token as received, for the instance to verify again.

@@ -148,7 +148,9 @@ impl Rejection {
                 | SessionRejection::Endpoint,
             ) => Class::Unauthorised,
             Self::Session(SessionRejection::NoProof) => Class::IntentRequired,
-            Self::Session(SessionRejection::Proof) => Class::IntentInvalid,
+            Self::Session(SessionRejection::Proof | SessionRejection::NoSeal | SessionRejection::Unsealed) => {
+                Class::IntentInvalid
+            }
         }
     }
 }

@@ -153,6 +153,7 @@ fn row() -> Arc<Row> {
         at: vec![format!("/{name}")],
         kind,
         changes: Vec::new(),
+        optional: false,
     });
     // As a site configures it, because only this crate can set a row's class.
     let spec: RowSpec = serde_json::from_value(json!({

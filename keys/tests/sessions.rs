@@ -8,9 +8,10 @@ use countersign_keys::call::SessionEndpoint;
 use countersign_keys::call::names::{SESSION_CONTINUE, SESSION_OPEN};
 use countersign_keys::identity::{CallName, Origin, Username};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, VerificationKey};
+use countersign_keys::seal::SealClaim;
 use countersign_keys::session::{
-    ContentDigest, Grant, Piece, PresentedSession, ProofNeed, SESSION_MAX_S, SessionRejection, TOKEN_LIFETIME_S,
-    TOKEN_MAX, TokenHash, Turn,
+    ContentDigest, Grant, Piece, PresentedSession, ProofNeed, SESSION_MAX_S, SealNeed, SessionRejection,
+    TOKEN_LIFETIME_S, TOKEN_MAX, TokenHash, Turn,
 };
 use countersign_keys::verify::{Class, Rejection};
 use countersign_portal::signer::{self, BrowserKey, Intent, Projection};
@@ -19,24 +20,27 @@ use serde_json::{Value, json};
 const ITEM: [u8; 32] = [7; 32];
 
 /// A user's instance, which makes tokens with its own key.
-struct Instance {
+pub(crate) struct Instance {
     key: BrowserKey,
+    /// The key to which its tokens' sessions can be sealed.
+    pub(crate) seal: Option<SealClaim>,
 }
 
 impl Instance {
-    fn new() -> Self {
-        Self { key: BrowserKey::make(signer::Algorithm::Es256).unwrap() }
+    pub(crate) fn new() -> Self {
+        Self { key: BrowserKey::make(signer::Algorithm::Es256).unwrap(), seal: None }
     }
 
-    fn public_half(&self) -> VerificationKey {
+    pub(crate) fn public_half(&self) -> VerificationKey {
         VerificationKey::from_jwk(self.key.public_jwk().to_string().as_bytes(), Algorithm::Es256).unwrap()
     }
 
-    fn token_for(&self, audience: &str, username: &str, call: &str, made: i64) -> String {
+    pub(crate) fn token_for(&self, audience: &str, username: &str, call: &str, made: i64) -> String {
         let (audience, username) = (Origin::parse(audience).unwrap(), Username::parse(username).unwrap());
         let call = CallName::parse(call).unwrap();
         let (now, item) = (at(made), ITEM);
-        let grant = Grant { audience: &audience, username: &username, call: &call, item, now, lifetime_s: 60 };
+        let (audience, username, call, seal) = (&audience, &username, &call, self.seal.as_ref());
+        let grant = Grant { audience, username, call, item, now, lifetime_s: 60, seal };
         self.sign(&grant.signing_input([3; 16]).unwrap())
     }
 
@@ -92,7 +96,7 @@ impl<'a> Asked<'a> {
             site.records.iter().map(|record| Arc::new(EnrolledKey::from_record(record).unwrap())).collect();
         let now = at(self.now);
         let verified = presented.verify(Some(&instance.public_half()), &keys, &site.policy.terms, now)?;
-        let authorised = verified.authorise(&site.calls, self.need, &site.policy)?;
+        let authorised = verified.authorise(&site.calls, self.need, SealNeed::Preferred, &site.policy)?;
         let signer = self.proof.map(|_| site.records[0].kid);
         assert_eq!(authorised.kid(), signer);
         let permit = authorised.consume(&site.policy, &site.log, now)?;
@@ -237,7 +241,8 @@ fn v34_a_token_is_redeemed_within_a_minute() {
 fn v28_v29_the_proof_covers_where_the_bytes_belong_how_many_and_which_they_are() {
     let (site, instance) = (Site::new(Algorithm::Es256), Instance::new());
     let token = instance.token_for(AUDIENCE, USER, "files.createUpload", NOW);
-    let signed = Piece { offset: Some(0), size: Some(5), total: Some(10), digest: Some(ContentDigest([1; 32])) };
+    let digest = Some(ContentDigest([1; 32]));
+    let signed = Piece { offset: Some(0), size: Some(5), total: Some(10), digest, enc: None };
     let check_signed = |signed: &Piece, piece: Piece, want: Result<Turn, Class>| {
         let proof = proof_at(&site, SESSION_CONTINUE, &token, signed, NOW);
         let endpoint = SessionEndpoint::ChunkedUpload;

@@ -16,6 +16,7 @@ pub mod fault;
 pub mod jws;
 pub mod line;
 pub mod malicious;
+pub mod seal;
 pub mod session;
 pub mod signer;
 pub mod site;
@@ -27,6 +28,7 @@ pub use crate::direct::DirectPage;
 pub use crate::enrol::ConnectionPage;
 pub use crate::fault::Fault;
 pub use crate::line::{Answer, Endpoint};
+pub use crate::seal::SealingKey;
 pub use crate::signer::{Algorithm, BrowserKey, Draft, Intent};
 
 /// The system's time in seconds since 1970.

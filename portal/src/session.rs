@@ -77,18 +77,20 @@ impl Piece<'_> {
     }
 }
 
-/// The projection of a proof's one item.
+/// The projection of a proof's one item. `enc` is the encapsulated key of a sealed session.
 #[must_use]
-pub fn projection(token: &str, piece: Option<&Piece<'_>>) -> Projection {
+pub fn projection(token: &str, piece: Option<&Piece<'_>>, enc: Option<&str>) -> Projection {
     let number = |number: Option<i64>| number.map_or(Value::Null, Value::from);
     let size = piece.and_then(|piece| i64::try_from(piece.bytes.len()).ok());
-    Projection::new([
+    let mut members = vec![
         ("token", json!(jws::base64url(&jws::sha256(token.as_bytes())))),
         ("offset", number(piece.map(|piece| piece.offset))),
         ("size", number(size)),
         ("total", number(piece.map(|piece| piece.total))),
         ("digest", json!(piece.map(|piece| jws::base64url(&jws::sha256(piece.bytes))))),
-    ])
+    ];
+    members.extend(enc.map(|enc| ("enc", json!(enc))));
+    Projection::new(members)
 }
 
 /// Makes the proof with which the user's browser redeems a token.
@@ -103,5 +105,20 @@ pub fn proof(
     piece: Option<&Piece<'_>>,
     now: i64,
 ) -> Result<Intent, Fault> {
-    Intent::new(aud, username, call, &[projection(token, piece)], now)
+    Intent::new(aud, username, call, &[projection(token, piece, None)], now)
+}
+
+/// Makes the proof with which the user's browser redeems a token and seals the session.
+///
+/// # Errors
+/// [`Fault::Json`] or [`Fault::Key`] if it cannot be made.
+pub fn sealed_proof(
+    aud: &str,
+    username: &str,
+    token: &str,
+    piece: Option<&Piece<'_>>,
+    enc: &str,
+    now: i64,
+) -> Result<Intent, Fault> {
+    Intent::new(aud, username, OPEN, &[projection(token, piece, Some(enc))], now)
 }

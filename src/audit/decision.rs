@@ -54,6 +54,9 @@ pub struct Decision<'d> {
     pub status: Option<u16>,
     /// The exact reason.
     pub reason: Option<&'d str>,
+    /// Set if the request opens a session: whether it is sealed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<bool>,
     /// Set if the record counts several decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted: Option<Counted>,

@@ -57,6 +57,7 @@ impl Sample {
                 decision: Verdict::Forward,
                 status: None,
                 reason: None,
+                sealed: None,
                 counted: None,
             })
             .unwrap();

@@ -247,6 +247,7 @@ mod tests {
             decision: Verdict::Refuse,
             status: Some(482),
             reason,
+            sealed: None,
             counted: None,
         }
     }

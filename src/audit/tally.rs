@@ -155,6 +155,7 @@ impl Count {
             decision: kind.decision,
             status: kind.status,
             reason: kind.reason.as_deref(),
+            sealed: None,
             counted: Some(Counted { number: *number, first: *first, last: *last, networks: networks.len() }),
         }
     }
@@ -185,6 +186,7 @@ mod tests {
             decision: Verdict::Refuse,
             status: Some(404),
             reason: Some(reason),
+            sealed: None,
             counted: None,
         }
     }

@@ -79,6 +79,7 @@ fn write(log: &DecisionLog, number: usize) {
         decision: Verdict::Forward,
         status: None,
         reason: None,
+        sealed: None,
         counted: None,
     })
     .unwrap();
@@ -571,6 +572,7 @@ fn figures_of_a_million_records() {
                 decision: Verdict::Forward,
                 status: None,
                 reason: None,
+                sealed: None,
                 counted: None,
             })
             .unwrap();

@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 
 use countersign_keys::policy::StepUp;
-use countersign_keys::session::ProofNeed;
+use countersign_keys::session::{ProofNeed, SealNeed};
 
 use crate::arguments::CheckConfig;
 use crate::commands::account::{Account, AccountFailure, Meant};
@@ -202,6 +202,15 @@ fn account_of(config: &Config) -> Vec<Line> {
             match sessions.proof {
                 ProofNeed::Required => "are opened with the token and an intent",
                 ProofNeed::Off => "are opened with the token alone",
+            }
+            .to_owned(),
+        ),
+        line(
+            "seals",
+            match sessions.sealed {
+                SealNeed::Required => "are required: the gateway cannot read or change a session",
+                SealNeed::Preferred => "are offered to frontends that know them",
+                SealNeed::Off => "are not offered: the gateway can read and change sessions",
             }
             .to_owned(),
         ),
@@ -403,6 +412,11 @@ fn remarks(config: &Config) -> Vec<String> {
     }
     if sessions.proof == ProofNeed::Off {
         remarks.push("sessions.proof is off: Core sees the tokens of sessions, and could open them".to_owned());
+    }
+    if sessions.sealed == SealNeed::Off {
+        remarks.push(
+            "sessions.sealed is off: an attacker who controls the gateway can read and change sessions".to_owned(),
+        );
     }
     if connection.expires_after_s.is_some_and(|seconds| seconds < 3600) {
         remarks.push("connection.expires_after is less than an hour: use that only for tests".to_owned());

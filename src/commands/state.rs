@@ -67,6 +67,7 @@ pub(super) fn accept(arguments: &StateAccept, path: &Path) -> Result<(), Command
         decision: Verdict::Forward,
         status: None,
         reason: Some(note),
+        sealed: None,
         counted: None,
     })
     .map_err(CommandError::Record)?;

@@ -78,7 +78,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let gateway = outside::gateway(file.gateway, site, findings);
     let calls = served::calls(&file.calls, provider.as_ref().map(|provider| &provider.id), findings);
     let intent = users::intent(file.intent, calls.as_deref(), findings);
-    let sessions = users::sessions(&file.sessions);
+    let sessions = users::sessions(&file.sessions, findings);
     let instances = users::instances(file.instances, gateway.as_ref(), findings);
     let mapping = users::mapping(file.mapping, site, findings);
     let products = products::products(file.products, findings);
@@ -99,7 +99,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         core: core?,
         gateway: gateway?,
         intent: intent?,
-        sessions,
+        sessions: sessions?,
         instances: instances?,
         mapping: mapping?,
         drives,

@@ -108,6 +108,7 @@ table! {
     /// `[sessions]`
     SessionsTable {
         proof: Typed<ProofWord>,
+        sealed: Typed<SealWord>,
     }
 }
 
@@ -247,6 +248,10 @@ words! {
 words! {
     /// `sessions.proof`
     ProofWord { Required, Off }
+}
+words! {
+    /// `sessions.sealed`
+    SealWord { Required, Preferred, Off }
 }
 words! {
     /// `instances.launch`

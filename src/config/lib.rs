@@ -36,7 +36,7 @@ use countersign_keys::freshness::Window;
 use countersign_keys::identity::{Origin, ProviderId, Uid, Username};
 use countersign_keys::intent::{Terms, Version1};
 use countersign_keys::policy::{Policy, StepUp};
-use countersign_keys::session::ProofNeed;
+use countersign_keys::session::{ProofNeed, SealNeed};
 use rustls_pki_types::CertificateDer;
 
 pub use crate::brand::{Brand, Contact, Logo, LogoKind};
@@ -186,6 +186,8 @@ pub enum V1 {
 pub struct Sessions {
     /// What redeeming a one-time token requires.
     pub proof: ProofNeed,
+    /// Whether sessions are sealed.
+    pub sealed: SealNeed,
 }
 
 /// `[instances]`.

@@ -135,6 +135,11 @@ pub(crate) enum Reason {
     /// Only loop-back is allowed here.
     #[error("is not a loop-back address, and instances are asked in clear text")]
     NotLoopBack,
+    /// A seal is required of sessions that no intent opens.
+    #[error(
+        "is \"required\", and sessions.proof is \"off\": the proof signs the seal. Set sessions.proof to \"required\""
+    )]
+    SealWithoutProof,
     /// A duplicate.
     #[error("stands here twice")]
     Twice,

@@ -36,6 +36,8 @@ pub(crate) struct Exchange<'g> {
     pub(crate) username: Option<Username>,
     pub(crate) call: Option<CallName>,
     pub(crate) kid: Option<KeyId>,
+    /// Whether the request opens a session sealed, if it opens one.
+    pub(crate) sealed: Option<bool>,
     /// The page that asks, if it may read the response.
     pub(crate) page: Option<Admitted>,
     /// The page's access depends on its origin (`Vary`).
@@ -62,6 +64,7 @@ impl<'g> Exchange<'g> {
             username: None,
             call: None,
             kid: None,
+            sealed: None,
             page: None,
             varies: false,
             sender: Sender::Stranger,
@@ -235,6 +238,7 @@ impl<'g> Exchange<'g> {
             decision,
             status,
             reason,
+            sealed: self.sealed,
             counted: None,
         }
     }

@@ -331,6 +331,7 @@ fn gateway(
         core: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         policy: config.policy(),
         proof: config.sessions.proof,
+        seal: config.sessions.sealed,
         key_cache,
         journal,
         clock: Clock::System,

@@ -9,7 +9,7 @@ use countersign_keys::core_token::{Authenticated, CoreTokenRejection, CoreTokens
 use countersign_keys::identity::{ProviderId, Username};
 use countersign_keys::policy::Policy;
 use countersign_keys::request::{BearerToken, Presented};
-use countersign_keys::session::ProofNeed;
+use countersign_keys::session::{ProofNeed, SealNeed};
 use countersign_keys::time::Timestamp;
 
 use crate::http1::body::BodyRoom;
@@ -38,6 +38,8 @@ pub(crate) struct Gateway {
     pub(crate) policy: Policy,
     /// Whether the use of a one-time token has to be signed.
     pub(crate) proof: ProofNeed,
+    /// Whether sessions are sealed.
+    pub(crate) seal: SealNeed,
     pub(crate) key_cache: Arc<KeyCache>,
     pub(crate) journal: Journal,
     pub(crate) clock: Clock,

@@ -34,7 +34,7 @@ use countersign_keys::core_token::{CoreKey, CoreTokens};
 use countersign_keys::identity::{CallName, Origin, ProviderId, Uid};
 use countersign_keys::keyring::KeyState;
 use countersign_keys::policy::Policy;
-use countersign_keys::session::ProofNeed;
+use countersign_keys::session::{ProofNeed, SealNeed};
 use countersign_portal::{Answer, Core, CoreKeys, Deed, Endpoint, Intent, IntentForwarding};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -273,6 +273,7 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         core: Mutex::new(CoreTokens::new(CoreKey::parse(&CORE_KEYS.public_base64().unwrap()).unwrap())),
         policy: Policy { terms: terms(), step_up: Default::default() },
         proof: ProofNeed::Required,
+        seal: SealNeed::Preferred,
         key_cache: known,
         journal,
         clock,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use countersign_keys::call::{Method, Route, SessionEndpoint};
 use countersign_keys::request::{PresentedSocket, RequestRejection};
 use countersign_keys::secret::Secret;
-use countersign_keys::session::{Piece, PresentedSession, ProofNeed};
+use countersign_keys::session::{PresentedSession, ProofNeed};
 use countersign_keys::verify::Rejection;
 use http::Request;
 use http::header::UPGRADE;
@@ -131,7 +131,7 @@ impl Exchange<'_> {
         key: &Key,
     ) -> Result<Outcome, Refusal> {
         let asked = Asked::of(endpoint, head)?;
-        let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, Piece::default())?;
+        let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, asked.piece)?;
         let is_shell = endpoint == SessionEndpoint::ShellSocket;
         let gateway = Arc::clone(self.gateway);
         if is_shell && asked.proof.is_none() && gateway.proof == ProofNeed::Required {

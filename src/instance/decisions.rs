@@ -17,7 +17,12 @@ impl Instance {
         presented: PresentedSession<'r>,
         audit: &mut AuditContext,
     ) -> Result<SessionPermit<'r>, Refusal> {
-        self.verifier.verify_session(presented, self.sessions.public_key(), self.sessions.proof(), audit)
+        self.verifier.verify_session(
+            presented,
+            self.sessions.public_key(),
+            (self.sessions.proof(), self.sessions.seal()),
+            audit,
+        )
     }
 
     /// Logs a decision. Returns what was permitted, or the answer to the sender. A decision that
@@ -45,6 +50,7 @@ impl Instance {
             decision: verdict,
             status: denied.as_ref().map(|denied| denied.code.number()),
             reason: reason.as_deref(),
+            sealed: audit.sealed,
             counted: None,
         };
         if let Err(failure) = self.log.append(&decision) {

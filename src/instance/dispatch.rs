@@ -10,15 +10,16 @@ use countersign_keys::direct::DirectRequest;
 use countersign_keys::identity::Username;
 use countersign_keys::policy::Permit;
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Collected};
 use hyper::body::Incoming;
 
 use crate::call::{Call, NOT_OFFERED, TaskControl};
 use crate::downloads::body::{Answer, whole};
-use crate::downloads::download;
+use crate::downloads::{download, sealed_download};
 use crate::drives::user_made;
 use crate::files::request::FilesRequest;
+use crate::sessions::served::Served;
 use crate::sessions::{Scope, issue};
 use crate::state::Instance;
 use crate::verifier::{AuditContext, Permitted, Refusal, present_session};
@@ -66,17 +67,36 @@ impl Instance {
             Err(denied) => return whole(denied.reply()),
         };
         match self.sessions.open(&permit) {
-            Ok(Scope::Download { id }) => match self.files.outgoing(&id).await {
-                Ok(file) => download(file, &head.headers),
-                Err(error) => whole(error.error_code().reply_with(&error.to_string())),
-            },
-            Ok(Scope::Upload(upload)) => match upload.take(self.files.clone(), permit.piece().clone(), body).await {
-                Ok(()) => whole(json_reply(StatusCode::OK, &Empty {})),
-                Err(error) => whole(error.reply()),
-            },
-            Ok(Scope::Shell { .. }) => whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket")),
+            Ok((Scope::Download { id }, served)) => self.answer_download(&id, served, &head.headers).await,
+            Ok((Scope::Upload(upload), served)) => {
+                let piece = permit.piece().clone();
+                match upload.take(self.files.clone(), piece, served, body).await {
+                    Ok(()) => whole(json_reply(StatusCode::OK, &Empty {})),
+                    Err(error) => whole(error.reply()),
+                }
+            }
+            Ok((Scope::Shell { .. }, _)) => whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket")),
             Err(error) => whole(ErrorCode::NotFound.reply_with(&error.to_string())),
         }
+    }
+
+    async fn answer_download(&self, id: &str, served: Served, headers: &HeaderMap) -> Answer {
+        let file = match self.files.outgoing(id).await {
+            Ok(file) => file,
+            Err(error) => return whole(error.error_code().reply_with(&error.to_string())),
+        };
+        let session = match served {
+            Served::Plain(evidence) => return download(file, headers, evidence),
+            Served::Sealed(session) => session,
+            Served::SealedBefore => {
+                return whole(ErrorCode::NotFound.reply_with("a sealed download is one answer: ask for another"));
+            }
+        };
+        let answer = session.into_download().map_err(std::io::Error::other);
+        answer.and_then(|sealer| sealed_download(file, sealer)).unwrap_or_else(|error| {
+            tracing::error!(cause = %Chain(&error), "cannot seal a download");
+            whole(ErrorCode::Failed.reply())
+        })
     }
 
     /// Does permitted work and answers within `within`. Longer work continues as a task, or is

@@ -1,15 +1,20 @@
-//! Sends a file's content: whole, or one requested range (RFC 9110 section 14).
+//! Sends a file's content: whole, or one requested range (RFC 9110 section 14). A sealed download
+//! is always whole.
 
 pub(crate) mod body;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
+use countersign_keys::seal::Sealer;
+use countersign_keys::session::Unsealed;
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE,
 };
@@ -17,6 +22,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 
 use self::body::{Answer, AnswerBody, FileBody, Part, whole};
+use self::sealed::SealedBody;
 use crate::files::outgoing::Outgoing;
 use countersign_ipc::attachment;
 use countersign_ipc::error_code::ErrorCode;
@@ -36,8 +42,23 @@ enum RequestedRange {
     Nothing,
 }
 
-/// Answers with the file or one range of it.
-pub(crate) fn download(file: Outgoing, headers: &HeaderMap) -> Answer {
+/// The name under which a browser would save a sealed body. The file's own is sealed too.
+const SEALED_NAME: &str = "sealed";
+
+/// Answers with the file, sealed.
+pub(crate) fn sealed_download(file: Outgoing, sealer: Sealer) -> io::Result<Answer> {
+    let mut answer = Response::new(AnswerBody::Sealed(Box::new(SealedBody::new(file, sealer)?)));
+    set(&mut answer, CONTENT_TYPE, "application/octet-stream");
+    set(&mut answer, CONTENT_DISPOSITION, &attachment::write(SEALED_NAME));
+    Ok(answer)
+}
+
+/// Answers with the file or one range of it, in a session that was opened without a seal.
+pub(crate) fn download(file: Outgoing, headers: &HeaderMap, _: Unsealed) -> Answer {
+    plain(file, headers)
+}
+
+fn plain(file: Outgoing, headers: &HeaderMap) -> Answer {
     let length = file.length;
     let (name, tag, modified) =
         (attachment::write(&file.name), file.tag.clone(), httpdate::fmt_http_date(file.modified));

@@ -6,6 +6,7 @@
 
 mod instance_key;
 pub(crate) mod issue;
+pub(crate) mod served;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +18,14 @@ use countersign_keys::identity::{CallName, Origin, ProviderId, Username};
 use countersign_keys::intent::ItemDigest;
 use countersign_keys::jws::JwsRejection;
 use countersign_keys::keyring::VerificationKey;
-use countersign_keys::session::{Grant, ProofNeed, SessionPermit, TOKEN_LIFETIME_S, TokenHash, Turn};
+use countersign_keys::seal::{SealFailure, SealKey};
+use countersign_keys::session::{
+    Grant, Opening, ProofNeed, SealNeed, SessionPermit, TOKEN_LIFETIME_S, TokenHash, Unsealed,
+};
 use tokio::time::Instant;
 
 use self::instance_key::InstanceKey;
+use self::served::Served;
 use crate::account::OwnAccount;
 use crate::uploads::chunked::Upload;
 use countersign_config::{Config, Terminals};
@@ -57,6 +62,8 @@ pub(crate) enum OpenError {
     Open,
     #[error("the session has not been opened")]
     Waiting,
+    #[error(transparent)]
+    Seal(#[from] SealFailure),
 }
 
 /// What a session grants.
@@ -78,8 +85,42 @@ pub(crate) enum Scope {
 #[derive(Debug)]
 struct Entry {
     scope: Scope,
-    is_open: bool,
+    state: State,
     until: Instant,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not opened. The private key of its token, if the token offers a seal.
+    Waiting(Option<SealKey>),
+    Plain(Unsealed),
+    Sealed,
+}
+
+impl Entry {
+    const fn is_open(&self) -> bool {
+        matches!(self.state, State::Plain(_) | State::Sealed)
+    }
+
+    /// Opens or continues the session. A private key is used or dropped when its token is redeemed.
+    fn serve(&mut self, opening: Option<&Opening>) -> Result<Served, OpenError> {
+        match (&mut self.state, opening) {
+            (State::Waiting(key), Some(Opening::Sealed(opening))) => {
+                let key = key.take().ok_or(OpenError::Unknown)?;
+                let session = opening.accept(key)?;
+                self.state = State::Sealed;
+                Ok(Served::Sealed(Box::new(session)))
+            }
+            (State::Waiting(_), Some(Opening::Unsealed(evidence))) => {
+                self.state = State::Plain(*evidence);
+                Ok(Served::Plain(*evidence))
+            }
+            (State::Waiting(_), None) => Err(OpenError::Waiting),
+            (State::Plain(_) | State::Sealed, Some(_)) => Err(OpenError::Open),
+            (State::Plain(evidence), None) => Ok(Served::Plain(*evidence)),
+            (State::Sealed, None) => Ok(Served::SealedBefore),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -88,6 +129,7 @@ pub(crate) struct Sessions {
     audience: Origin,
     provider: ProviderId,
     proof: ProofNeed,
+    seal: SealNeed,
     terminals: Terminals,
     lifetime_s: i64,
     entries: Mutex<HashMap<TokenHash, Entry>>,
@@ -100,6 +142,7 @@ impl Sessions {
             audience: config.provider.origin.clone(),
             provider: config.provider.id.clone(),
             proof: config.sessions.proof,
+            seal: config.sessions.sealed,
             terminals: config.terminals,
             lifetime_s: TOKEN_LIFETIME_S.min(config.intent.lifetime_max_s),
             entries: Mutex::default(),
@@ -109,6 +152,11 @@ impl Sessions {
     /// Whether using a token takes a proof.
     pub(crate) const fn proof(&self) -> ProofNeed {
         self.proof
+    }
+
+    /// Whether sessions are sealed.
+    pub(crate) const fn seal(&self) -> SealNeed {
+        self.seal
     }
 
     pub(crate) const fn terminals(&self) -> Terminals {
@@ -143,7 +191,13 @@ impl Sessions {
     ) -> Result<String, IssueError> {
         let key = self.key.as_ref().ok_or(IssueError::NoKey)?;
         let now = Clock::System.now()?;
-        let grant = Grant { audience: &self.audience, username, call, item, now, lifetime_s: self.lifetime_s };
+        let seal = match self.seal {
+            SealNeed::Required | SealNeed::Preferred => Some(SealKey::derive(random_bytes()?)),
+            SealNeed::Off => None,
+        };
+        let claim = seal.as_ref().map(SealKey::claim);
+        let (audience, lifetime_s) = (&self.audience, self.lifetime_s);
+        let grant = Grant { audience, username, call, item, now, lifetime_s, seal: claim.as_ref() };
         let input = grant.signing_input(random_bytes()?)?;
         let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes())));
         let lifetime = Duration::from_secs(u64::try_from(self.lifetime_s).unwrap_or(0));
@@ -151,22 +205,20 @@ impl Sessions {
         if entries.len() >= SESSIONS_MAX {
             return Err(IssueError::TooMany);
         }
-        entries.insert(TokenHash::of(&token), Entry { scope, is_open: false, until: Instant::now() + lifetime });
+        entries.insert(
+            TokenHash::of(&token),
+            Entry { scope, state: State::Waiting(seal), until: Instant::now() + lifetime },
+        );
         Ok(token)
     }
 
     /// Opens the session of a permitted request, or continues it.
-    pub(crate) fn open(&self, permit: &SessionPermit<'_>) -> Result<Scope, OpenError> {
+    pub(crate) fn open(&self, permit: &SessionPermit<'_>) -> Result<(Scope, Served), OpenError> {
         let mut entries = self.entries();
         let entry = entries.get_mut(&permit.session().hash()).ok_or(OpenError::Unknown)?;
-        match (permit.turn(), entry.is_open) {
-            (Turn::Open, true) => return Err(OpenError::Open),
-            (Turn::Continue, false) => return Err(OpenError::Waiting),
-            (Turn::Open, false) | (Turn::Continue, true) => {}
-        }
-        entry.is_open = true;
+        let served = entry.serve(permit.opening())?;
         entry.until = Instant::now() + IDLE_MAX;
-        Ok(entry.scope.clone())
+        Ok((entry.scope.clone(), served))
     }
 
     /// Ends a session: its token opens nothing any more.
@@ -184,7 +236,7 @@ impl Sessions {
 
     /// How many are open. A session that waits to be opened does not keep the instance running.
     pub(crate) fn count_open(&self) -> usize {
-        self.entries().values().filter(|entry| entry.is_open).count()
+        self.entries().values().filter(|entry| entry.is_open()).count()
     }
 
     /// The sessions that have not ended. Removes the others.

@@ -20,10 +20,9 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use pty_process::{ReadPty, Size, WritePty};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -32,6 +31,7 @@ pub(crate) use login::Login;
 use text::Decoder;
 
 use super::websocket::frames::{CallMessage, message, response};
+use super::websocket::session_socket::Messages;
 
 /// Most terminals of one user at once: more than a person watches. Each holds processes and
 /// descriptors.
@@ -120,10 +120,7 @@ impl Shells {
 
     /// Serves one session on a socket, in a folder that is already open. If the future is dropped
     /// before its end, the shell is hung up.
-    pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, folder: OwnedFd)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(crate) async fn run(&self, mut socket: impl Messages, folder: OwnedFd) {
         let Ok(_place) = self.places.try_acquire() else {
             return close(&mut socket, CloseCode::Again, "too many of your terminals are open").await;
         };
@@ -160,10 +157,7 @@ impl Shells {
     }
 
     /// Waits for `initialize`, and returns its stream and the terminal size.
-    async fn initialized<S>(&self, socket: &mut WebSocketStream<S>) -> Option<(String, Size)>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn initialized(&self, socket: &mut impl Messages) -> Option<(String, Size)> {
         while let Some(Ok(incoming)) = socket.next().await {
             if let Some(CallMessage { stream_id, payload: ClientMessage::Initialize { cols, rows }, .. }) =
                 self.parse(&incoming)
@@ -178,16 +172,13 @@ impl Shells {
         CallMessage::of(&self.call, incoming.is_text().then(|| incoming.to_text().ok())??)
     }
 
-    async fn relay<S>(
+    async fn relay<M: Messages>(
         &self,
-        sink: &mut SplitSink<WebSocketStream<S>, Message>,
-        mut stream: SplitStream<WebSocketStream<S>>,
+        sink: &mut SplitSink<M, Message>,
+        mut stream: SplitStream<M>,
         running: &mut login::Running,
         stream_id: &str,
-    ) -> End
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> End {
         let (pty, ended) = running.parts();
         let (output, input) = pty.split();
         let (inputs, to_type) = mpsc::channel(INPUTS_MAX);
@@ -225,16 +216,13 @@ impl Shells {
 }
 
 /// Forwards the shell's output, one piece after the previous one was sent.
-async fn show<S>(
-    sink: &mut SplitSink<WebSocketStream<S>, Message>,
+async fn show<M: Messages>(
+    sink: &mut SplitSink<M, Message>,
     mut output: ReadPty<'_>,
     mut acked: mpsc::Receiver<String>,
     stream_id: &str,
     happened: &Notify,
-) -> End
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> End {
     let mut decoder = Decoder::default();
     let mut piece = vec![0; PIECE];
     loop {
@@ -286,10 +274,7 @@ fn size(cols: u16, rows: u16) -> Size {
     Size::new(rows.max(1), cols.max(1))
 }
 
-async fn close<S>(socket: &mut WebSocketStream<S>, code: CloseCode, reason: &'static str)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn close(socket: &mut impl Messages, code: CloseCode, reason: &'static str) {
     let frame = CloseFrame { code, reason: reason.into() };
-    let _ = timeout(DRAIN_MAX, socket.close(Some(frame))).await;
+    let _ = timeout(DRAIN_MAX, socket.send(Message::Close(Some(frame)))).await;
 }

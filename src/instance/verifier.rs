@@ -16,7 +16,7 @@ use countersign_keys::intent::{IntentRejection, PresentedIntent};
 use countersign_keys::keyring::VerificationKey;
 use countersign_keys::policy::{Permit, Policy};
 use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedDirect, UserRequestKind};
-use countersign_keys::session::{Piece, PresentedSession, ProofNeed, SessionPermit, SessionRejection};
+use countersign_keys::session::{Piece, PresentedSession, ProofNeed, SealNeed, SessionPermit, SessionRejection};
 use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
@@ -57,6 +57,8 @@ pub(crate) struct AuditContext {
     pub(crate) username: Option<Username>,
     /// The key that signed.
     pub(crate) kid: Option<KeyId>,
+    /// Whether the request opens a session sealed, if it opens one.
+    pub(crate) sealed: Option<bool>,
 }
 
 /// Verifies requests. Permits each signed request once.
@@ -193,7 +195,7 @@ impl Verifier {
         &self,
         presented: PresentedSession<'r>,
         instance_key: Option<&VerificationKey>,
-        proof: ProofNeed,
+        (proof, seal): (ProofNeed, SealNeed),
         audit: &mut AuditContext,
     ) -> Result<SessionPermit<'r>, Refusal> {
         let now = self.journal.now(Clock::System.now()?)?;
@@ -205,10 +207,12 @@ impl Verifier {
         let verified = presented.verify(instance_key, &keys, &self.policy.terms, now)?;
         audit.username = Some(username);
         audit.call = Some(verified.session().call().clone());
-        let authorised = verified.authorise(&self.calls, proof, &self.policy)?;
+        let authorised = verified.authorise(&self.calls, proof, seal, &self.policy)?;
         audit.kid = authorised.kid();
         let now = self.journal.now(Clock::System.now()?)?;
-        Ok(authorised.consume(&self.policy, &self.journal, now)?)
+        let permit = authorised.consume(&self.policy, &self.journal, now)?;
+        audit.sealed = permit.is_sealed();
+        Ok(permit)
     }
 
     /// The endpoint that a request is for, if one-time tokens are redeemed there.
@@ -244,7 +248,9 @@ pub(super) fn present_session(endpoint: SessionEndpoint, head: &Parts) -> Result
     let headers = &head.headers;
     let piece = match endpoint {
         SessionEndpoint::ChunkedUpload => session_headers::piece(headers)?,
-        SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => Piece::default(),
+        SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => {
+            Piece::without_bytes(session_headers::enc(headers)?)
+        }
     };
     let token = session_headers::header(headers, SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
     PresentedSession::parse(endpoint, token, session_headers::header(headers, PROOF)?, piece)

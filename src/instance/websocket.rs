@@ -10,6 +10,7 @@ pub mod fuzzing;
 mod handshake;
 mod key_watch;
 mod rpc;
+pub(crate) mod session_socket;
 pub(crate) mod sockets;
 
 use std::os::fd::OwnedFd;
@@ -36,11 +37,13 @@ use self::handshake::Accept;
 pub(crate) use self::handshake::is_asked;
 use self::key_watch::KeyWatch;
 use self::rpc::Rpc;
+use self::session_socket::{Carriage, Content, SessionSocket, SocketKeys};
 pub(crate) use self::sockets::Sockets;
 use crate::files::error::RequestError;
 use crate::files::request::ConflictPolicy;
 use crate::idle::IdleTimer;
 use crate::repair::Denied;
+use crate::sessions::served::Served;
 use crate::sessions::{OpenError, Scope};
 use crate::state::Instance;
 use crate::terminal;
@@ -60,7 +63,7 @@ struct Admitted {
 
 enum Work {
     Rpc(Rpc),
-    Session { of: Session, hash: TokenHash, key: Option<(Username, KeyId)> },
+    Session { of: Session, carriage: Carriage, hash: TokenHash, key: Option<(Username, KeyId)> },
 }
 
 enum Session {
@@ -168,15 +171,32 @@ async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Pa
         SessionEndpoint::Download | SessionEndpoint::ChunkedUpload => Err(Rejection::NoSuchCall.into()),
     };
     let permit = instance.log_decision(head, &audit, outcome)?;
-    let scope = instance.sessions.open(&permit).map_err(UpgradeError::Session)?;
+    let (scope, served) = instance.sessions.open(&permit).map_err(UpgradeError::Session)?;
     let (hash, key) = (permit.session().hash(), audit.username.zip(audit.kid));
-    match session(instance, endpoint, scope).await {
-        Ok(of) => Ok(Work::Session { of, hash, key }),
+    let of = match carriage(served) {
+        Ok(carriage) => session(instance, endpoint, scope).await.map(|of| (of, carriage)),
+        Err(error) => Err(error),
+    };
+    match of {
+        Ok((of, carriage)) => Ok(Work::Session { of, carriage, hash, key }),
         Err(error) => {
             instance.sessions.close(hash);
             Err(error)
         }
     }
+}
+
+/// How the socket carries its messages, by the evidence of its opening.
+fn carriage(served: Served) -> Result<Carriage, UpgradeError> {
+    Ok(match served {
+        Served::Plain(evidence) => Carriage::Plain(evidence),
+        Served::Sealed(session) => {
+            let (opener, sealer) = session.into_socket().map_err(|failure| UpgradeError::Session(failure.into()))?;
+            Carriage::Sealed(Box::new(SocketKeys { opener, sealer }))
+        }
+        // A sealed session is one socket.
+        Served::SealedBefore => return Err(UpgradeError::Session(OpenError::Open)),
+    })
 }
 
 /// Prepares the work of a granted session: opens a terminal's folder, or reads an upload's target.
@@ -206,25 +226,27 @@ impl Admitted {
         let key_watch = KeyWatch::of(&instance.verifier);
         let sockets = &instance.sockets;
         let mut stop = sockets.stop.subscribe();
-        let open = async |message_max| {
-            WebSocketStream::from_raw_socket(stream, Role::Server, Some(frames::reading(message_max))).await
-        };
         let (work, hash) = match self.work {
             Work::Rpc(rpc) => {
-                let socket = open(rpc::MESSAGE_MAX).await;
+                let limits = frames::reading(rpc::MESSAGE_MAX);
+                let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
                 (futures_util::future::Either::Left(rpc.run(instance, socket, &key_watch)), None)
             }
-            Work::Session { of, hash, key } => {
+            Work::Session { of, carriage, hash, key } => {
                 if let Some((username, kid)) = key {
                     key_watch.add(&username, kid);
                 }
                 let work = async move {
                     match of {
                         Session::Shell(folder) => {
-                            sockets.shells.run(open(terminal::MESSAGE_MAX).await, folder).await;
+                            let (content, message_max) = (Content::Text, terminal::MESSAGE_MAX);
+                            let socket = SessionSocket::open(stream, carriage, content, message_max).await;
+                            sockets.shells.run(socket, folder).await;
                         }
                         Session::Upload(request) => {
-                            sockets.uploads.run(open(uploads::websocket::MESSAGE_MAX).await, request).await;
+                            let (content, message_max) = (Content::Binary, uploads::websocket::MESSAGE_MAX);
+                            let socket = SessionSocket::open(stream, carriage, content, message_max).await;
+                            sockets.uploads.run(socket, request).await;
                         }
                     }
                 };

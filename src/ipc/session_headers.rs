@@ -2,6 +2,7 @@
 //! Both parse them here, so that they agree.
 
 use countersign_keys::request::SIGNED_INTENT;
+use countersign_keys::seal::EncapsulatedKey;
 use countersign_keys::session::{ContentDigest, Piece, SessionRejection};
 use http::HeaderMap;
 
@@ -18,6 +19,10 @@ pub const TOTAL: &str = "chunked-upload-total-size";
 pub const CONTENT_DIGEST: &str = "content-digest";
 
 pub const PROOF: &str = SIGNED_INTENT;
+
+/// The encapsulated key of a sealed session: in the first chunk of an upload, and from the gateway
+/// to the instance for every endpoint.
+pub const ENC: &str = "ucloud-session-enc";
 
 /// The token, from the gateway to the instance, for every endpoint.
 pub const SESSION_TOKEN: &str = "ucloud-session-token";
@@ -43,7 +48,14 @@ pub fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
         size: Some(size.ok_or(SessionRejection::Piece("content-length"))?),
         total: Some(total.ok_or(SessionRejection::Piece(TOTAL))?),
         digest,
+        enc: enc(headers)?,
     })
+}
+
+/// Parses the encapsulated key, if there is one.
+pub fn enc(headers: &HeaderMap) -> Result<Option<EncapsulatedKey>, SessionRejection> {
+    let written = header(headers, ENC)?;
+    written.map(|text| EncapsulatedKey::parse(text).ok_or(SessionRejection::Piece(ENC))).transpose()
 }
 
 /// Returns the header of that name, which may occur once and in visible ASCII.

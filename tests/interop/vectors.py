@@ -146,7 +146,9 @@ def make_case(rng, row, case):
             params[name] = said
         if said is not ... and changes and rng.random() < 0.7:
             said = params[name] = to_be_changed(rng, said, changes)
-        signed.append({"name": name, "kind": kind, "value": None if said is ... else said, "changes": changes})
+        value = None if said is ... else said
+        if value is not None or not bound.get("optional", False):
+            signed.append({"name": name, "kind": kind, "value": value, "changes": changes})
         got = received(rng, kind, said)
         if got is not ... and changes and rng.random() < 0.5:
             got = changed(got, changes)

@@ -42,6 +42,7 @@ key_lifetime_days = 90
 
 [sessions]
 proof = "off"
+sealed = "off"
 
 [instances]
 launch = "sudo"

@@ -9,7 +9,7 @@ const row = { call: "files.trash", items: "bulk", class: "danger", bound: [{ nam
 test("rows are known by their call", () => {
   const table = readTable([row, { ...row, call: "keys.list", from: "user", bound: [] }]);
   assert.deepEqual(table.get("files.trash"), {
-    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain", changes: [] }], askIf: [], isProof: false,
+    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", isOptional: false, kind: "plain", changes: [] }], askIf: [], isProof: false,
     stepUp: false, words: null, user: [],
   });
   assert.equal(readTable([{ ...row, stepUp: true }]).get("files.trash").stepUp, true);
@@ -29,6 +29,8 @@ test("what is not known is refused", () => {
   check([{ ...row, bound: null }]);
   check([{ ...row, bound: [{ name: "id", kind: "loose" }] }]);
   check([{ ...row, bound: [{ kind: "plain" }] }]);
+  check([{ ...row, bound: [{ name: "id", optional: false }] }]);
+  assert.equal(readTable([{ ...row, bound: [{ name: "id", optional: true }] }]).get("files.trash").bound[0].isOptional, true);
   const changed = (changes) => [{ ...row, bound: [{ name: "id", changes }] }];
   check(changed("x"));
   check(changed([null]));
@@ -37,6 +39,6 @@ test("what is not known is refused", () => {
   check(changed([{ at: "/x//y", how: "dropped" }]));
   check(changed([{ at: "/x", how: "dropped", when: "always" }]));
   assert.deepEqual(readTable(changed([{ at: "/a~1b/*", how: "trimmed" }, { at: "", how: "names" }])).get("files.trash").bound, [
-    { name: "id", kind: "plain", changes: [{ at: ["a/b", "*"], how: "trimmed" }, { at: [], how: "names" }] },
+    { name: "id", isOptional: false, kind: "plain", changes: [{ at: ["a/b", "*"], how: "trimmed" }, { at: [], how: "names" }] },
   ]);
 });

@@ -16,7 +16,7 @@ export class BadParameters extends Error {
 }
 
 /**
- * The object that is digested: every bound parameter, null if absent.
+ * The object that is digested: every bound parameter, null if absent. An optional one is left out.
  * @param {Row} row
  * @param {unknown} item
  * @returns {{[name: string]: Json}}
@@ -27,8 +27,9 @@ export function projection(row, item) {
   if (unknown !== undefined) throw new BadParameters(`${row.call} has no parameter ${JSON.stringify(unknown)}`);
   /** @type {{[name: string]: Json}} */
   const projected = Object.create(null);
-  for (const { name, kind, changes } of row.bound) {
+  for (const { name, kind, changes, isOptional } of row.bound) {
     const value = Object.hasOwn(item, name) ? item[name] : null;
+    if (isOptional && (value ?? null) === null) continue;
     projected[name] = taken(kind, asItArrives(changes, value ?? null, `${row.call}: ${name}`), `${row.call}: ${name}`);
   }
   return projected;

@@ -9,7 +9,7 @@ import { readUserRequests } from "./user-requests.js";
 /** @typedef {import("./ask.js").Rule} Rule */
 /** @typedef {"plain" | "tree" | "set"} Kind */
 /** @typedef {import("./changes.js").Change} Change */
-/** @typedef {{name: string, kind: Kind, changes: Change[]}} Bound */
+/** @typedef {{name: string, kind: Kind, changes: Change[], isOptional: boolean}} Bound */
 /**
  * @typedef {object} Row
  * @property {string} call the name in the intent
@@ -71,7 +71,8 @@ function readRow(row) {
       if (path === null || Object.keys(more).length > 0) throw new UnreadableTable(`${call}: a change is not known here`);
       return { at: path, how: oneOf("the change", how, HOWS) };
     });
-    return { name: parameter.name, kind: oneOf("the kind", parameter.kind ?? "plain", KINDS), changes };
+    if (parameter.optional !== undefined && parameter.optional !== true) throw new UnreadableTable(`${call}: optional is true or absent`);
+    return { name: parameter.name, isOptional: parameter.optional === true, kind: oneOf("the kind", parameter.kind ?? "plain", KINDS), changes };
   });
   if (row.ask_if !== undefined && !Array.isArray(row.ask_if)) throw new UnreadableTable(`${call}: ask_if is no list of rules`);
   const askIf = (row.ask_if ?? []).map((/** @type {any} */ rule) => {

@@ -54,13 +54,20 @@ impl Draft {
         self.bind_at(name, &[at], Kind::Plain)
     }
 
+    /// Binds a parameter that is left out of what is signed if it is absent.
+    pub(super) fn optional(mut self, name: &str, at: &str) -> Self {
+        let (name, at) = (name.to_owned(), vec![at.to_owned()]);
+        self.0.bound.push(BoundSpec { name, at, kind: Kind::Plain, changes: Vec::new(), optional: true });
+        self
+    }
+
     pub(super) fn bind_tree(self, name: &str, at: &str) -> Self {
         self.bind_at(name, &[at], Kind::Tree)
     }
 
     pub(super) fn bind_at(mut self, name: &str, at: &[&str], kind: Kind) -> Self {
         let at = at.iter().map(|&pointer| pointer.to_owned()).collect();
-        self.0.bound.push(BoundSpec { name: name.to_owned(), at, kind, changes: Vec::new() });
+        self.0.bound.push(BoundSpec { name: name.to_owned(), at, kind, changes: Vec::new(), optional: false });
         self
     }
 

@@ -83,6 +83,9 @@ pub struct BoundSpec {
     /// The changes that Core makes to the value. Both sides apply them first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeSpec>,
+    /// Whether the object leaves the parameter out if it is null. Others stand there as null.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// The specification of a row: in `calls.json` for the browser's signer, and in a site's
@@ -212,6 +215,8 @@ pub struct Bound {
     pub kind: Kind,
     /// The changes that Core makes to the value.
     pub changes: Vec<Change>,
+    /// Whether the object leaves the parameter out if it is null.
+    pub is_optional: bool,
 }
 
 /// A checked row.
@@ -239,7 +244,7 @@ impl Row {
             return Err(RowRejection::Sender { call });
         }
         let mut bound: Vec<Bound> = Vec::with_capacity(spec.bound.len());
-        for BoundSpec { name, at, kind, changes } in &spec.bound {
+        for BoundSpec { name, at, kind, changes, optional } in &spec.bound {
             if at.is_empty() || bound.iter().any(|earlier| earlier.name == *name) {
                 return Err(RowRejection::Bound { call, name: name.clone() });
             }
@@ -252,7 +257,7 @@ impl Row {
                 })
             };
             let changes = changes.iter().map(change).collect::<Result<_, _>>()?;
-            bound.push(Bound { name: name.clone(), at, kind: *kind, changes });
+            bound.push(Bound { name: name.clone(), at, kind: *kind, changes, is_optional: *optional });
         }
         if let Some(rule) = spec.ask_if.iter().find(|rule| bound.iter().all(|bound| bound.name != rule.parameter)) {
             return Err(RowRejection::Ask { call, parameter: rule.parameter.clone() });

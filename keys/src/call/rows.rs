@@ -417,21 +417,20 @@ fn own() -> Vec<RowSpec> {
             .bind_tree("credential", "/credential")
             .direct(Server),
         direct_row(names::PASSKEYS_REMOVE, "passkeys/remove", Class::Danger).bind("id", "/id").direct(Server),
-        proof_row(names::SESSION_OPEN, "session/open"),
-        proof_row(names::SESSION_CONTINUE, "session/continue"),
+        proof_row(names::SESSION_OPEN, "session/open").optional("enc", "/enc").direct(Destination::Session),
+        proof_row(names::SESSION_CONTINUE, "session/continue").direct(Destination::Session),
     ]
 }
 
 /// The proof that comes with a one-time token. The user signed what the token allows before it was
 /// made. The proof shows that the user redeems it, and for which bytes.
-fn proof_row(call: &str, path: &str) -> RowSpec {
+fn proof_row(call: &str, path: &str) -> Draft {
     direct_row(call, path, Class::Write)
         .bind("token", "/token")
         .bind("offset", "/offset")
         .bind("size", "/size")
         .bind("total", "/total")
         .bind("digest", "/digest")
-        .direct(Destination::Session)
 }
 
 fn direct_row(call: &str, path: &str, class: Class) -> Draft {

@@ -1,13 +1,14 @@
-//! The bytes that a session's request announces.
+//! The announcements of a session's request: its bytes, and the key of a seal.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Serialize;
 
+use crate::seal::EncapsulatedKey;
 use crate::session::rejection::SessionRejection;
 
-/// The bytes of a session's request, as its head announces them. All fields are empty if there are
-/// none.
+/// The bytes of a session's request, as its head announces them, and the key that seals the
+/// session. Every field is empty if the request has nothing of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Piece {
     /// Offset of the first byte; -1 means after the last byte received.
@@ -18,6 +19,18 @@ pub struct Piece {
     pub total: Option<i64>,
     /// SHA-256 of the bytes.
     pub digest: Option<ContentDigest>,
+    /// The encapsulated key, if the request opens a sealed session. Absent otherwise from what the
+    /// user signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enc: Option<EncapsulatedKey>,
+}
+
+impl Piece {
+    /// A request without bytes, which seals the session if it has a key.
+    #[must_use]
+    pub fn without_bytes(enc: Option<EncapsulatedKey>) -> Self {
+        Self { enc, ..Self::default() }
+    }
 }
 
 /// SHA-256 of a body, as in `Content-Digest` (RFC 9530).

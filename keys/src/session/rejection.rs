@@ -37,6 +37,12 @@ pub enum SessionRejection {
     /// A field about the bytes is malformed or missing.
     #[error("{0} is malformed")]
     Piece(&'static str),
+    /// The intent asks for a seal, and the token has no key for one.
+    #[error("a sealed opening of a token without a seal")]
+    NoSeal,
+    /// The intent asks for no seal, and the site requires one.
+    #[error("an opening without a seal, which this provider requires")]
+    Unsealed,
     /// The proof is for another call.
     #[error("the proof is not of a session's use")]
     Proof,

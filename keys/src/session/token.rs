@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{CallName, Origin, Username};
 use crate::intent::ItemDigest;
 use crate::jws::{Algorithm, JwsRejection, sha256};
+use crate::seal::SealClaim;
 use crate::time::Timestamp;
 
 /// The token's `typ`, so that it passes for nothing else, and nothing else for it (V20).
@@ -53,6 +54,8 @@ pub(super) struct Claims {
     pub(super) jti: String,
     pub(super) iat: Timestamp,
     pub(super) exp: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seal: Option<SealClaim>,
 }
 
 impl std::fmt::Debug for Claims {
@@ -76,6 +79,8 @@ pub struct Grant<'a> {
     pub now: Timestamp,
     /// How long it can be redeemed, in seconds.
     pub lifetime_s: i64,
+    /// The key to which the session can be sealed; `None` if the site offers no seals.
+    pub seal: Option<&'a SealClaim>,
 }
 
 impl Grant<'_> {
@@ -94,6 +99,7 @@ impl Grant<'_> {
             jti: URL_SAFE_NO_PAD.encode(jti),
             iat: self.now,
             exp: self.now.plus(self.lifetime_s),
+            seal: self.seal.cloned(),
         };
         let claims = serde_json::to_vec(&claims).map_err(|_| JwsRejection::Claims)?;
         Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims)))

@@ -25,7 +25,7 @@ pub struct Projection(pub Vec<(String, Value)>);
 impl Projection {
     /// Makes a projection from names and values.
     #[must_use]
-    pub fn new<const N: usize>(members: [(&str, Value); N]) -> Self {
+    pub fn new<'n>(members: impl IntoIterator<Item = (&'n str, Value)>) -> Self {
         Self(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 

@@ -9,13 +9,13 @@ use countersign_keys::call::CallTable;
 use countersign_keys::identity::{CallName, Uid, Username};
 
 use countersign_keys::policy::StepUp;
-use countersign_keys::session::ProofNeed;
+use countersign_keys::session::{ProofNeed, SealNeed};
 use toml::Spanned;
 
 use crate::check::findings::{Findings, Site, word};
 use crate::file::{
     ConnectionTable, InstancesTable, IntentTable, LaunchWord, ListenWord, MaintenanceTable, MapperWord, MappingTable,
-    ProofWord, SessionsTable, StartWord, StaticTable, TypedList,
+    ProofWord, SealWord, SessionsTable, StartWord, StaticTable, TypedList,
 };
 use crate::problem::Reason;
 use crate::quantity::{self, Range};
@@ -82,12 +82,24 @@ fn step_up(typed: TypedList<String>, calls: Option<&CallTable>, findings: &mut F
     step_up
 }
 
-pub(super) fn sessions(table: &SessionsTable) -> Sessions {
+pub(super) fn sessions(table: &SessionsTable, findings: &mut Findings<'_>) -> Option<Sessions> {
     let proof = match word(table.proof.as_ref(), ProofWord::Required) {
         ProofWord::Required => ProofNeed::Required,
         ProofWord::Off => ProofNeed::Off,
     };
-    Sessions { proof }
+    let sealed = match word(table.sealed.as_ref(), SealWord::Preferred) {
+        SealWord::Required => SealNeed::Required,
+        SealWord::Preferred => SealNeed::Preferred,
+        SealWord::Off => SealNeed::Off,
+    };
+    // The intent that opens a session signs the key agreement.
+    if let Some(typed) = &table.sealed
+        && sealed == SealNeed::Required
+        && proof == ProofNeed::Off
+    {
+        findings.accept::<(), Reason>("sessions.sealed", &typed.span(), Err(Reason::SealWithoutProof))?;
+    }
+    Some(Sessions { proof, sealed })
 }
 
 pub(super) fn connection(table: ConnectionTable, findings: &mut Findings<'_>) -> Option<Connection> {

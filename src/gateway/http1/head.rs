@@ -44,7 +44,7 @@ enum Kind {
 }
 
 /// Headers that the gateway reads, besides those of framing.
-const READ: [&str; 20] = [
+const READ: [&str; 21] = [
     "accept",
     "accept-encoding",
     "access-control-request-headers",
@@ -63,6 +63,7 @@ const READ: [&str; 20] = [
     "sec-websocket-version",
     "service-worker",
     "te",
+    "ucloud-session-enc",
     "ucloud-signed-intent",
     "ucloud-username",
 ];
@@ -125,7 +126,9 @@ fn kind(name: &HeaderName) -> Kind {
         "content-length" | "content-type" | "expect" | "origin" | "range" | "if-range" | "content-digest" => {
             Kind::Single
         }
-        "chunked-upload-token" | "chunked-upload-offset" | "chunked-upload-total-size" => Kind::Single,
+        "chunked-upload-token" | "chunked-upload-offset" | "chunked-upload-total-size" | "ucloud-session-enc" => {
+            Kind::Single
+        }
         "connection" => Kind::Connection,
         _ => Kind::Any,
     }

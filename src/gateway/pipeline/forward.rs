@@ -33,7 +33,7 @@ use crate::upstream::{
     Connection, Stream, Switching, UpstreamFailure, UpstreamRequest, UpstreamRequestHead, Upstreams,
 };
 use crate::websocket::message::{self, Cancel, Written};
-use countersign_ipc::session_headers::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
+use countersign_ipc::session_headers::{CONTENT_DIGEST, ENC, OFFSET, SESSION_TOKEN, TOTAL};
 use countersign_ipc::within::{self, WITHIN};
 
 /// Headers of a session's request that are passed on. Each describes the bytes, and occurs at most
@@ -110,6 +110,9 @@ pub(crate) async fn session(
     if let Some(proof) = permit.proof() {
         outgoing = outgoing.header(SIGNED_INTENT, [proof]);
     }
+    if let Some(enc) = permit.piece().enc {
+        outgoing = outgoing.header(ENC, [&enc.to_base64url()]);
+    }
     for name in TAKEN_FROM_A_SESSIONS_HEAD {
         if let Some(value) = head.headers.get(name).and_then(|value| value.to_str().ok()) {
             outgoing = outgoing.header(name, [value]);
@@ -172,6 +175,9 @@ pub(crate) async fn session_socket(
     let mut request = begin_socket(&path, key, id).header(SESSION_TOKEN, [permit.token()]);
     if let Some(proof) = permit.proof() {
         request = request.header(SIGNED_INTENT, [proof]);
+    }
+    if let Some(enc) = permit.piece().enc {
+        request = request.header(ENC, [&enc.to_base64url()]);
     }
     Ok(connection.switch(&request.without_body()?, &key.accept()).await?)
 }

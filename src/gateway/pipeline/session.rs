@@ -7,6 +7,7 @@
 use countersign_keys::call::SessionEndpoint;
 use countersign_keys::call::names::{SESSION_CONTINUE, SESSION_OPEN};
 use countersign_keys::identity::CallName;
+use countersign_keys::seal::EncapsulatedKey;
 use countersign_keys::session::{
     AuthorisedSession, Piece, PresentedSession, SessionPermit, SessionRejection, Turn, VerifiedSession,
 };
@@ -64,7 +65,7 @@ impl Exchange<'_> {
         presented: PresentedSession<'h>,
     ) -> Result<AuthorisedSession<'h>, Refusal> {
         let verified = self.verify_session(presented).await?;
-        Ok(verified.authorise(&self.gateway.calls, self.gateway.proof, &self.gateway.policy)?)
+        Ok(verified.authorise(&self.gateway.calls, self.gateway.proof, self.gateway.seal, &self.gateway.policy)?)
     }
 
     /// Verifies that the user's own instance issued the token. Without a signed use it opens
@@ -113,6 +114,7 @@ impl Exchange<'_> {
         }
         let call = if permit.turn() == Turn::Open { SESSION_OPEN } else { SESSION_CONTINUE };
         self.call = CallName::parse(&format!("{call}.{}", permit.session().endpoint().path().replace('/', "."))).ok();
+        self.sealed = permit.is_sealed();
         self.record(Verdict::Forward)?;
         Ok((permit, connection))
     }
@@ -130,8 +132,8 @@ impl<'h> Asked<'h> {
         let query = Query::read(head.uri.query().unwrap_or_default())?;
         let (from_query, piece) = match endpoint {
             SessionEndpoint::ChunkedUpload => (None, session_headers::piece(&head.headers)?),
-            SessionEndpoint::Download | SessionEndpoint::UploadSocket => (query.token, Piece::default()),
-            SessionEndpoint::ShellSocket => (query.session, Piece::default()),
+            SessionEndpoint::Download | SessionEndpoint::UploadSocket => (query.token, Piece::without_bytes(query.enc)),
+            SessionEndpoint::ShellSocket => (query.session, Piece::without_bytes(query.enc)),
         };
         let is_chunk = endpoint == SessionEndpoint::ChunkedUpload;
         if is_chunk && head.uri.query().is_some() {
@@ -153,18 +155,21 @@ struct Query<'h> {
     token: Option<&'h str>,
     session: Option<&'h str>,
     intent: Option<&'h str>,
+    /// The encapsulated key of a sealed session.
+    enc: Option<EncapsulatedKey>,
 }
 
 impl<'h> Query<'h> {
     fn read(query: &'h str) -> Result<Self, SessionRejection> {
         let mut read = Self::default();
-        let mut hint = None;
+        let (mut hint, mut enc) = (None, None);
         for member in query.split('&').filter(|member| !member.is_empty()) {
             let (name, value) = member.split_once('=').ok_or(SessionRejection::Piece("the query"))?;
             let slot = match name {
                 "token" => &mut read.token,
                 "session" => &mut read.session,
                 "intent" => &mut read.intent,
+                "enc" => &mut enc,
                 // A routing hint without authority: the token names its user.
                 "usernameHint" => &mut hint,
                 _ => return Err(SessionRejection::Piece("the query")),
@@ -173,6 +178,8 @@ impl<'h> Query<'h> {
                 return Err(SessionRejection::Piece("the query"));
             }
         }
+        let parse = |text| EncapsulatedKey::parse(text).ok_or(SessionRejection::Piece("enc"));
+        read.enc = enc.map(parse).transpose()?;
         Ok(read)
     }
 }

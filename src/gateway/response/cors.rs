@@ -63,7 +63,7 @@ impl ForPages {
             Self::Download => "range, if-range, ucloud-signed-intent",
             Self::Chunk => {
                 "content-type, content-digest, chunked-upload-token, chunked-upload-offset, chunked-upload-total-size, \
-                 ucloud-username, ucloud-signed-intent"
+                 ucloud-username, ucloud-session-enc, ucloud-signed-intent"
             }
         }
     }

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
+use super::sealed::SealedBody;
 use crate::files::outgoing::Outgoing;
 use countersign_ipc::error_code::Reply;
 
@@ -93,6 +94,7 @@ pub(crate) enum AnswerBody {
     /// In memory.
     Whole(Full<Bytes>),
     File(FileBody),
+    Sealed(Box<SealedBody>),
 }
 
 pub(crate) type Answer = http::Response<AnswerBody>;
@@ -110,6 +112,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::File(body) => Pin::new(body).poll_frame(cx),
+            Self::Sealed(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -117,6 +120,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::File(body) => body.is_end_stream(),
+            Self::Sealed(body) => body.is_end_stream(),
         }
     }
 
@@ -124,6 +128,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::File(body) => body.size_hint(),
+            Self::Sealed(body) => body.size_hint(),
         }
     }
 }

@@ -24,7 +24,7 @@ fn place(directory: &tempfile::TempDir, name: &str) -> Location {
 async fn ask(content: &[u8], headers: &[(&str, &str)]) -> (u16, HeaderMap, Vec<u8>) {
     let (_directory, file) = file("f", content);
     let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-    let (head, body) = download(file, &headers.collect::<HeaderMap>()).into_parts();
+    let (head, body) = plain(file, &headers.collect::<HeaderMap>()).into_parts();
     (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes().to_vec())
 }
 
@@ -91,7 +91,7 @@ async fn another_content_has_another_tag_though_length_and_time_are_the_same() {
 #[tokio::test]
 async fn a_file_that_became_shorter_ends_the_answer_early() {
     let (directory, file) = file("f", &vec![b'x'; 3 * 1024 * 1024]);
-    let body = download(file, &HeaderMap::new()).into_body();
+    let body = plain(file, &HeaderMap::new()).into_body();
     std::fs::File::options().write(true).open(directory.path().join("f")).unwrap().set_len(10).unwrap();
     assert!(body.collect().await.is_err());
 }

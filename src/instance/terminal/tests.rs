@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;

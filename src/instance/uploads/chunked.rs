@@ -4,12 +4,13 @@
 //! arrives. It counts only when it is complete and matches the digest that the user signed;
 //! otherwise it is undone. After the last piece the file gets its name (V54).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use countersign_keys::intent::Consent;
-use countersign_keys::session::{ContentDigest, Piece};
+use countersign_keys::seal::{PieceReader, RecordRejection, SealedSession, plaintext_of};
+use countersign_keys::session::{ContentDigest, Piece, Unsealed};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming as IncomingBody;
 use tokio::sync::{Mutex, mpsc};
@@ -17,6 +18,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::files::Files;
 use crate::files::error::{FilesError, RequestError};
 use crate::files::incoming::Incoming;
+use crate::sessions::served::Served;
 use countersign_ipc::error_code::{ErrorCode, Reply};
 
 /// Bytes that are gathered before the writing thread gets them.
@@ -41,6 +43,9 @@ pub(crate) enum ChunkError {
     /// The body ended early.
     #[error("the piece broke off")]
     Broken,
+    /// A sealed piece that this session's user did not seal, or not for this place.
+    #[error("the piece does not open: {0}")]
+    Sealed(RecordRejection),
     /// A task that was writing the file panicked or was cancelled.
     #[error("what had come of the file is gone: send all of it anew")]
     Lost,
@@ -49,11 +54,15 @@ pub(crate) enum ChunkError {
 }
 
 impl ChunkError {
+    fn of(trouble: FilesError) -> Self {
+        Self::Files(RequestError::whole(trouble))
+    }
+
     /// The answer to the sender.
     pub(crate) fn reply(&self) -> Reply {
         let code = match self {
             Self::Busy => ErrorCode::Conflict,
-            Self::Malformed(_) | Self::Digest | Self::Broken => ErrorCode::Malformed,
+            Self::Malformed(_) | Self::Digest | Self::Broken | Self::Sealed(_) => ErrorCode::Malformed,
             Self::Lost => ErrorCode::Failed,
             Self::Files(error) => error.error_code(),
         };
@@ -72,7 +81,27 @@ pub(crate) struct Upload {
     pub(crate) policy: String,
     /// Whether a person was asked about it.
     pub(crate) consent: Consent,
+    /// The keys, if the session was opened sealed.
+    sealed: OnceLock<Arc<SealedSession>>,
     state: Mutex<State>,
+}
+
+/// How the bytes of a piece come.
+enum Bytewise {
+    Plain(Unsealed),
+    Sealed(Arc<SealedSession>),
+}
+
+impl Bytewise {
+    /// What opens a sealed piece, by its place in the file.
+    fn reader(self, piece: &Piece) -> Option<PieceReader> {
+        match self {
+            Self::Plain(Unsealed { .. }) => None,
+            Self::Sealed(session) => {
+                Some(PieceReader::new(session, piece.offset.unwrap_or(-1), piece.total.unwrap_or(-1)))
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -90,7 +119,7 @@ enum State {
 
 impl Upload {
     pub(crate) fn new(id: String, is_folder: bool, policy: String, consent: Consent) -> Self {
-        Self { id, is_folder, policy, consent, state: Mutex::new(State::Untouched) }
+        Self { id, is_folder, policy, consent, sealed: OnceLock::new(), state: Mutex::new(State::Untouched) }
     }
 
     /// Takes a piece of the file. The answer means that the piece is written and, after the last
@@ -100,11 +129,17 @@ impl Upload {
         self: Arc<Self>,
         files: Files,
         piece: Piece,
+        served: Served,
         body: IncomingBody,
     ) -> Result<(), ChunkError> {
+        let bytes = match served {
+            Served::Plain(evidence) => Bytewise::Plain(evidence),
+            Served::Sealed(session) => Bytewise::Sealed(Arc::clone(self.sealed.get_or_init(|| Arc::from(session)))),
+            Served::SealedBefore => Bytewise::Sealed(self.sealed.get().map(Arc::clone).ok_or(ChunkError::Lost)?),
+        };
         let taking = tokio::spawn(async move {
             let mut body = body;
-            let outcome = self.take_to_the_end(&files, &piece, &mut body).await;
+            let outcome = self.take_to_the_end(&files, &piece, bytes, &mut body).await;
             // Closing the connection with unread bytes would reset it and lose the answer.
             while let Some(Ok(_)) = body.frame().await {}
             outcome
@@ -112,11 +147,17 @@ impl Upload {
         taking.await.unwrap_or(Err(ChunkError::Lost))
     }
 
-    async fn take_to_the_end(&self, files: &Files, piece: &Piece, body: &mut IncomingBody) -> Result<(), ChunkError> {
+    async fn take_to_the_end(
+        &self,
+        files: &Files,
+        piece: &Piece,
+        bytes: Bytewise,
+        body: &mut IncomingBody,
+    ) -> Result<(), ChunkError> {
         if self.is_folder {
             return Err(ChunkError::Malformed("a folder comes over a WebSocket"));
         }
-        let chunk = Chunk::of(piece)?;
+        let chunk = Chunk::of(piece, &bytes)?;
         let mut state = self.state.try_lock().map_err(|_busy| ChunkError::Busy)?;
         let file = match std::mem::replace(&mut *state, State::Lost) {
             State::Untouched => match files.approved(self.consent).incoming(&self.id, &self.policy).await {
@@ -139,7 +180,7 @@ impl Upload {
             }
             State::Lost => return Err(ChunkError::Lost),
         };
-        let (file, outcome) = write(file, &chunk, body).await;
+        let (file, outcome) = write(file, &chunk, bytes.reader(piece), body).await;
         let file = file.ok_or(ChunkError::Lost)?;
         if outcome.is_err() || file.written() < chunk.total {
             *state = State::Coming { file, total: chunk.total };
@@ -163,18 +204,26 @@ impl Upload {
 struct Chunk {
     /// `None`: behind the last piece.
     offset: Option<u64>,
+    /// Bytes of the file.
     size: u64,
+    /// Bytes of the body: more, if they are sealed.
+    body: u64,
     total: u64,
     digest: Option<ContentDigest>,
 }
 
 impl Chunk {
-    fn of(piece: &Piece) -> Result<Self, ChunkError> {
+    fn of(piece: &Piece, bytes: &Bytewise) -> Result<Self, ChunkError> {
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-        let (Some(size), Some(total)) = (number(piece.size), number(piece.total)) else {
+        let (Some(body), Some(total)) = (number(piece.size), number(piece.total)) else {
             return Err(ChunkError::Malformed("a piece has a size and a total size"));
         };
-        let chunk = Self { offset: number(piece.offset), size, total, digest: piece.digest };
+        let size = match bytes {
+            Bytewise::Plain(_) => Some(body),
+            Bytewise::Sealed(_) => plaintext_of(body),
+        };
+        let size = size.ok_or(ChunkError::Malformed("no sealed piece has this size"))?;
+        let chunk = Self { offset: number(piece.offset), size, body, total, digest: piece.digest };
         if chunk.end().is_some_and(|end| end > total) || size > total {
             return Err(ChunkError::Malformed("the piece goes beyond the end of the file"));
         }
@@ -190,6 +239,7 @@ impl Chunk {
 async fn write(
     mut file: Incoming,
     chunk: &Chunk,
+    reader: Option<PieceReader>,
     body: &mut IncomingBody,
 ) -> (Option<Incoming>, Result<(), ChunkError>) {
     let start = chunk.offset.unwrap_or(file.written());
@@ -200,10 +250,11 @@ async fn write(
     // shorter.
     let begun = if start < file.written() { file.truncate(start) } else { Ok(()) };
     let (pieces, to_write) = mpsc::channel(AHEAD);
-    let writing = Writing { file, at: start, digest: Context::new(&SHA256), outcome: begun };
+    let writing =
+        Writing { file, at: start, digest: Context::new(&SHA256), reader, outcome: begun.map_err(ChunkError::of) };
     let writing = tokio::task::spawn_blocking(move || writing.write(to_write));
     let (mut gathered, mut length) = (Vec::new(), 0_usize);
-    let (mut broken, mut room) = (false, chunk.size);
+    let (mut broken, mut room) = (false, chunk.body);
     loop {
         let frame = match body.frame().await {
             Some(Ok(frame)) => frame.into_data().map_err(|_trailers| ()),
@@ -234,10 +285,11 @@ async fn write(
     }
     drop(pieces);
     let Ok(writing) = writing.await else { return (None, Err(ChunkError::Lost)) };
-    let Writing { mut file, at, digest, outcome } = writing;
+    let Writing { mut file, at, digest, reader, outcome } = writing;
     let outcome = match outcome {
-        Err(trouble) => Err(RequestError::whole(trouble).into()),
+        Err(error) => Err(error),
         Ok(()) if broken || at.saturating_sub(start) != chunk.size => Err(ChunkError::Broken),
+        Ok(()) if reader.is_some_and(|reader| !reader.is_ended()) => Err(ChunkError::Broken),
         Ok(()) if chunk.digest.is_some_and(|signed| signed.0 != digest.finish().as_ref()) => Err(ChunkError::Digest),
         Ok(()) => Ok(()),
     };
@@ -255,7 +307,9 @@ struct Writing {
     file: Incoming,
     at: u64,
     digest: Context,
-    outcome: Result<(), FilesError>,
+    /// Opens a sealed piece.
+    reader: Option<PieceReader>,
+    outcome: Result<(), ChunkError>,
 }
 
 impl Writing {
@@ -267,11 +321,28 @@ impl Writing {
                 if self.outcome.is_err() {
                     return self;
                 }
+                // The user signed the bytes as they come, sealed or not.
                 self.digest.update(&bytes);
-                self.outcome = self.file.write_at(self.at, &bytes);
-                self.at = self.at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                self.outcome = match self.reader.take() {
+                    None => self.append(&bytes),
+                    Some(reader) => self.open(reader, &bytes),
+                };
             }
         }
         self
+    }
+
+    fn open(&mut self, mut reader: PieceReader, mut bytes: &[u8]) -> Result<(), ChunkError> {
+        while reader.read(&mut bytes).map_err(ChunkError::Sealed)? {
+            self.append(reader.plaintext())?;
+        }
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), ChunkError> {
+        self.file.write_at(self.at, bytes).map_err(ChunkError::of)?;
+        self.at = self.at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(())
     }
 }

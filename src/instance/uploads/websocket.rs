@@ -19,10 +19,8 @@ use std::time::Duration;
 
 use countersign_keys::intent::Consent;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -32,6 +30,7 @@ pub(crate) use self::target::Target;
 use self::wire::{ClientMessage, Frame};
 use crate::drives::table::Drives;
 use crate::files::request::ConflictPolicy;
+use crate::websocket::session_socket::Messages;
 
 /// In bytes. UCloud's page sends pieces of 16 MB at most. The socket is opened with this limit.
 pub(crate) const MESSAGE_MAX: usize = 17 * 1024 * 1024;
@@ -97,10 +96,7 @@ impl Uploads {
     }
 
     /// Serves one upload. If the future is dropped before its end, only complete files remain.
-    pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, request: UploadRequest)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(crate) async fn run(&self, mut socket: impl Messages, request: UploadRequest) {
         let place = self.places.try_acquire();
         let UploadRequest { target, policy, consent } = request;
         let receiver = match &place {
@@ -124,13 +120,10 @@ impl Uploads {
             End::Failed(failure) => (failure.code(), failure.to_string()),
         };
         let frame = CloseFrame { code, reason: shortened(&reason).into() };
-        let _ = timeout(SEND_MAX, socket.close(Some(frame))).await;
+        let _ = timeout(SEND_MAX, socket.send(Message::Close(Some(frame)))).await;
     }
 
-    async fn receive<S>(&self, socket: &mut WebSocketStream<S>, receiver: &mut Receiver) -> End
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn receive(&self, socket: &mut impl Messages, receiver: &mut Receiver) -> End {
         let (mut received_at, mut replied_at) = (Instant::now(), Instant::now());
         loop {
             let silence = if receiver.is_waiting() { self.times.silent } else { self.times.done };
@@ -191,10 +184,7 @@ async fn take(receiver: &mut Receiver, frame: Frame) -> Result<Next, Failure> {
     receiver.admit().await.map(|()| Next::More)
 }
 
-async fn sent<S>(socket: &mut WebSocketStream<S>, message: Message) -> bool
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn sent(socket: &mut impl Messages, message: Message) -> bool {
     matches!(timeout(SEND_MAX, socket.send(message)).await, Ok(Ok(())))
 }
 

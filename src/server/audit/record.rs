@@ -112,6 +112,7 @@ impl Server {
             decision,
             status,
             reason,
+            sealed: None,
             counted: None,
         };
         let written = match weight {

@@ -10,6 +10,7 @@ use bytes::{Buf as _, BufMut as _};
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
