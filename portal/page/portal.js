@@ -212,7 +212,7 @@ at("upload-folder").addEventListener("click", async () => {
 });
 
 const bring = (path) =>
-  withToken(`download ${nameOf(path)}`, "files.createDownload", [{ id: path }], (response) => download(signer, response));
+  withToken(`download ${nameOf(path)}`, "files.createDownload", [{ id: path }], (response) => download(signer, response, nameOf(path)));
 
 at("open-shell").addEventListener("click", () => {
   const where = folder;

@@ -32,6 +32,7 @@ export async function showTerminal(signer, session, folder) {
     hang.click();
     throw why;
   }
+  title.textContent = `Terminal in ${folder} (${line.isSealed ? "sealed: only your own process at the centre can read it" : "not sealed"})`;
   drawn.onData((text) => line.write(text));
   drawn.focus();
   // The emulator draws only what can be seen.

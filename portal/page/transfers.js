@@ -1,6 +1,6 @@
 // Files between this page's user and the centre, without UCloud: how far they are, and a way to end them.
 
-import { folderOf, openDownload, uploadFile, uploadFolder } from "/sdk/index.js";
+import { folderOf, saveDownload, uploadFile, uploadFolder } from "/sdk/index.js";
 
 const [box, what, bar, figures, end, filePick, folderPick] =
   ["transfer", "transfer-what", "transfer-bar", "transfer-figures", "transfer-end", "pick-file", "pick-folder"]
@@ -28,7 +28,7 @@ function chosen(input) {
 
 /** Sends a file, and shows how far it is. */
 export const sendFile = (signer, response, file) =>
-  shown(`Uploading ${file.name}`, (onProgress, signal) => uploadFile(signer, response, file, { onProgress, signal, chunk: PIECE }));
+  shown(`Uploading ${file.name}`, async (onProgress, signal) => sealedOrNot(await uploadFile(signer, response, file, { onProgress, signal, chunk: PIECE })));
 
 /** Sends a folder's files, and shows how far they are. */
 export const sendFolder = (signer, response, { name, files }) =>
@@ -37,14 +37,13 @@ export const sendFolder = (signer, response, { name, files }) =>
 /** Pieces of one megabyte: one sees it go on. A real frontend would send larger ones. */
 const PIECE = 1024 * 1024;
 
-/** Lets the browser download; a refusal is a page of the centre's, which stays out of sight. */
-export async function download(signer, response) {
-  const frame = document.createElement("iframe");
-  frame.hidden = true;
-  frame.title = "A download";
-  frame.src = await openDownload(signer, response);
-  document.body.append(frame);
-}
+/** Fetches a file, and saves it when all of it has come unchanged. */
+export const download = (signer, response, name) =>
+  shown(`Downloading ${name}`, async (onProgress, signal) =>
+    sealedOrNot(await saveDownload(signer, response, { name, signal, onProgress: ({ received, total }) => onProgress({ sent: received, total: total ?? received }) })));
+
+const sealedOrNot = ({ isSealed }) =>
+  (isSealed ? "Sealed: only your own process at the centre could read it." : "Not sealed: the centre's gateway could read it.");
 
 /** Shows how far work is while it is done. */
 export async function shown(title, work) {

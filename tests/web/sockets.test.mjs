@@ -87,7 +87,7 @@ test("a folder is listed, sent as the provider wants it, and closed when all is 
   at.hear([5, 0, 0, 0, 3]);
   assert.deepEqual(at.said.slice(3).map((frame) => frame.toString("hex")), ["06"]);
   at.close();
-  assert.deepEqual(await sending, { sent: 2, skipped: ["deep er/æ"], unreadable: [] });
+  assert.deepEqual(await sending, { sent: 2, skipped: ["deep er/æ"], unreadable: [], isSealed: false });
   assert.deepEqual(told.at(-1), { sent: 5, total: 5, done: 3, files: 3 });
 });
 
@@ -121,7 +121,7 @@ test("a file that cannot be read any more is passed over", async () => {
   assert.equal(at.said[1].toString("hex"), "0300000000");
   at.hear([5, 0, 0, 0, 1]);
   at.close();
-  assert.deepEqual(await sending, { sent: 0, skipped: [], unreadable: ["gone"] });
+  assert.deepEqual(await sending, { sent: 0, skipped: [], unreadable: ["gone"], isSealed: false });
 });
 
 test("what the socket cannot take yet waits", async () => {
@@ -152,7 +152,7 @@ test("a folder that is not taken, is ended, or is no folder", async () => {
   assert.equal(opened[0].readyState, 3);
   await assert.rejects(uploadFolder(signer, { ...upload, protocol: "CHUNKED" }, files), code("elsewhere"));
   await assert.rejects(uploadFolder(signer, { ...upload, endpoint: "wss://evil.example/ucloud/hpc/upload" }, files), code("elsewhere"));
-  assert.deepEqual(await uploadFolder(signer, upload, []), { sent: 0, skipped: [], unreadable: [] });
+  assert.deepEqual(await uploadFolder(signer, upload, []), { sent: 0, skipped: [], unreadable: [], isSealed: false });
 });
 
 const shell = { type: "shell", jobId: "/home", rank: 0, sessionIdentifier: TOKEN, domainOverride: "wss://hpc.example.org" };

@@ -268,7 +268,7 @@ export class Connection {
       if (status.state === "approved" || status.state === "connected") {
         if (status.kid !== kid) throw new Problem("used");
         this.#show({ approved: true, told: status.coreTold === true, secondOffer: status.secondOffer === true });
-        key ??= await this.#tested(record, kid, keyName);
+        key ??= await this.#tested(record, kid, keyName, status.instanceKey ?? null);
         this.#show({ tested: true, key });
         if (status.coreTold === true) return;
       }
@@ -280,14 +280,15 @@ export class Connection {
    * @param {ConnectionRecord} record
    * @param {string} kid
    * @param {string} keyName
+   * @param {JsonWebKey | null} instanceKey
    */
-  async #tested(record, kid, keyName) {
+  async #tested(record, kid, keyName, instanceKey) {
     const now = this.#clock.now();
     /** @type {KeyRecord} */
     const key = {
       kid, provider: record.provider, username: record.username, privateKey: record.privateKey, state: "active",
       name: keyName, created: Math.floor(now), expires: null, lastUsed: Math.floor(now), lifetimeMax: record.lifetimeMax,
-      sessionOnly: this.#storage.sessionOnly,
+      sessionOnly: this.#storage.sessionOnly, instanceKey,
     };
     const known = (await this.#storage.keys()).find((one) => one.kid === kid);
     if (record.state === "done" && known !== undefined) return known;

@@ -29,6 +29,10 @@ const NAME_MAX = 256;
  * @property {Request[]} requests
  */
 /**
+ * A question for the key with which the user's instance signs one-time tokens.
+ * @typedef {{type: "instance", channel: string, id: number, username: string}} InstanceAsked
+ */
+/**
  * @typedef {{type: "cancel", channel: string, id: number} | {type: "close", channel: string}} Ended
  */
 
@@ -52,7 +56,7 @@ export class NotSigned extends Error {
 /**
  * Reads a message; null if it is not for the signer.
  * @param {any} data
- * @returns {Asked | Ended | null}
+ * @returns {Asked | InstanceAsked | Ended | null}
  * @throws {NotSigned} if it is for the signer and malformed
  */
 export function readMessage(data) {
@@ -61,9 +65,10 @@ export function readMessage(data) {
   if (type === "close") return { type, channel };
   if (!Number.isSafeInteger(id)) return null;
   if (type === "cancel") return { type, channel, id };
-  if (type !== "sign" && type !== "deposit") return null;
+  if (type !== "sign" && type !== "deposit" && type !== "instance") return null;
   const { username, requests } = data;
   if (typeof username !== "string" || username.length > NAME_MAX) throw new NotSigned("bad_parameters", "username is missing");
+  if (type === "instance") return { type, channel, id, username };
   if (!Array.isArray(requests) || requests.length < 1 || requests.length > REQUESTS_MAX) {
     throw new NotSigned("bad_parameters", `1 to ${REQUESTS_MAX} requests at once`);
   }

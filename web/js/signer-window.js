@@ -144,7 +144,7 @@ function hello() {
   if (from !== "" && !signer.admits(from)) {
     notice("stranger", "This window was opened by a page that says it is ", shownText(from), ". It works for ", shownText(page.coreOrigin), " only.");
   }
-  if (isForUs) window.opener.postMessage({ countersign: VERSION, channel: asked.get("channel"), type: "hello" }, from);
+  if (isForUs) window.opener.postMessage({ countersign: VERSION, channel: asked.get("channel"), type: "hello", seals: true }, from);
 }
 
 addEventListener("message", (event) => {

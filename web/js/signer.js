@@ -97,6 +97,13 @@ export class Signer {
       const message = readMessage(data);
       if (message === null) return;
       if (message.type === "close") return;
+      if (message.type === "instance") {
+        // A public key, pinned when the user connected: the page checks tokens with it.
+        const { page, clock } = this.#ground;
+        const { instanceKey = null } = keyOf(await this.#ground.keys(), page.provider, message.username, clock.now());
+        say({ type: "result", results: [{ instanceKey }] });
+        return;
+      }
       const name = `${origin} ${message.channel} ${message.id}`;
       if (message.type === "cancel") {
         this.#underWay.get(name)?.abort();

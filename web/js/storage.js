@@ -16,6 +16,8 @@
  * @property {number | null} lastUsed
  * @property {number} lifetimeMax longest lifetime of an intent, in seconds
  * @property {boolean} sessionOnly whether it is only in a tab's memory
+ * @property {JsonWebKey | null} [instanceKey] the key with which the user's instance signs one-time
+ *   tokens, as the provider gave it when the user connected. Absent if that was before seals
  */
 
 /**

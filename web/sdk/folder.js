@@ -2,7 +2,8 @@
 // big-endian). The client lists the files. The provider answers which to send and which it has, and
 // counts those that are done.
 
-import { OPEN, TransferError, addressOf, prove, tokenOf } from "./sessions.js";
+import { KIND } from "./seal.js";
+import { OPEN, TransferError, addressOf, prove, sealing, tokenOf } from "./sessions.js";
 
 /** @typedef {import("./index.js").FolderFile} FolderFile */
 /** @typedef {import("./index.js").FolderOptions} FolderOptions */
@@ -43,15 +44,19 @@ const LOOK_MS = 20;
  * @param {FolderOptions} [options]
  * @returns {Promise<FolderOutcome>}
  */
-export async function uploadFolder(signer, response, files, { project = null, onProgress, signal } = {}) {
+export async function uploadFolder(signer, response, files, { project = null, onProgress, signal, sealed = "preferred" } = {}) {
   if (!response.protocol.startsWith("WEBSOCKET")) throw new TransferError("elsewhere", `${response.protocol}: no protocol for a folder`);
   signal?.throwIfAborted();
   const address = addressOf(signer, "upload", response.endpoint);
   const token = tokenOf(response.token);
-  if (files.length === 0) return { sent: 0, skipped: [], unreadable: [] };
+  if (files.length === 0) return { sent: 0, skipped: [], unreadable: [], isSealed: false };
+  const key = await sealing(signer, token, "files.createUpload", sealed);
+  const proof = await prove(signer, OPEN, token, project, null, key?.enc ?? null);
   address.searchParams.set("token", token);
-  address.searchParams.set("intent", await prove(signer, OPEN, token, project));
-  return new Sending(files, onProgress).over(new WebSocket(address), signal);
+  address.searchParams.set("intent", proof);
+  if (key !== null) address.searchParams.set("enc", key.enc);
+  const seal = key === null ? null : await key.session(proof);
+  return new Sending(files, onProgress, seal).over(new WebSocket(address), signal);
 }
 
 /**
@@ -86,9 +91,19 @@ class Sending {
   /** @type {Set<number>} */
   #unreadable = new Set();
   #isSending = false;
+  /** @type {{sealer: import("./seal.js").Sealer, opener: import("./seal.js").Opener} | null} */
+  #seal;
+  /** Keeps records in their order while they are sealed, and frames while they are opened. */
+  #turn = Promise.resolve();
+  #end = "";
 
-  /** @param {readonly FolderFile[]} files @param {FolderOptions["onProgress"]} onProgress */
-  constructor(files, onProgress) {
+  /**
+   * @param {readonly FolderFile[]} files
+   * @param {FolderOptions["onProgress"]} onProgress
+   * @param {{sealer: import("./seal.js").Sealer, opener: import("./seal.js").Opener} | null} seal
+   */
+  constructor(files, onProgress, seal) {
+    this.#seal = seal;
     this.#files = files;
     this.#onProgress = onProgress;
     this.#total = files.reduce((sum, { blob }) => sum + blob.size, 0);
@@ -111,17 +126,34 @@ class Sending {
       let wasOpen = false;
       socket.onopen = () => {
         wasOpen = true;
+        if (this.#seal !== null) void this.#sealed(this.#seal.sealer.seal(KIND.FIRST, new Uint8Array(0)).then((record) => [record]));
         this.#list();
       };
-      socket.onmessage = ({ data }) => {
-        if (data instanceof ArrayBuffer) this.#hear(new DataView(data));
-        void this.#send().catch((error) => {
-          reject(error);
-          socket.close();
-        });
+      const failed = (/** @type {unknown} */ error) => {
+        reject(error);
+        socket.close();
       };
-      socket.onclose = ({ reason }) => {
+      const hear = (/** @type {ArrayBuffer} */ frame) => {
+        this.#hear(new DataView(frame));
+        void this.#send().catch(failed);
+      };
+      socket.onmessage = ({ data }) => {
+        if (this.#seal === null) {
+          if (data instanceof ArrayBuffer) hear(data);
+          else void this.#send().catch(failed);
+          return;
+        }
+        const opened = data instanceof ArrayBuffer ? this.#seal.opener.open(new Uint8Array(data)) : Promise.reject(new Error("no record"));
+        opened.then((message) => {
+          if (message?.kind === KIND.MESSAGE) hear(message.bytes.slice().buffer);
+          else if (message !== null) this.#end = new TextDecoder().decode(message.bytes);
+        }, () => failed(new TransferError("tampered", "what came is not what your instance sent")));
+      };
+      socket.onclose = async (event) => {
         signal?.removeEventListener("abort", abort);
+        // Frames that came before may still be opened.
+        await this.#seal?.opener.settled;
+        const reason = this.#seal === null ? event.reason : this.#end;
         if (this.#done === this.#files.length) resolve(this.#outcome());
         else if (!wasOpen) reject(new TransferError("unreachable", "the provider refused the token, or does not answer"));
         else reject(new TransferError(reason === "" ? "unreachable" : "refused", reason || "the connection broke off"));
@@ -135,7 +167,7 @@ class Sending {
     let frame = [];
     let length = 1;
     const say = () => {
-      if (frame.length > 0) this.#socket.send(joined([Uint8Array.of(OP.LISTING), ...frame]));
+      if (frame.length > 0) this.#say(joined([Uint8Array.of(OP.LISTING), ...frame]));
       [frame, length] = [[], 1];
     };
     for (; this.#listed < this.#files.length && this.#listed - this.#done < LISTED_MAX; this.#listed += 1) {
@@ -160,7 +192,7 @@ class Sending {
     }
     this.#list();
     this.#tell();
-    if (this.#done === this.#files.length) this.#socket.send(Uint8Array.of(OP.CLOSE));
+    if (this.#done === this.#files.length) this.#say(Uint8Array.of(OP.CLOSE));
   }
 
   /** Records that the provider has this file already, or may not replace it. @param {number} id */
@@ -193,16 +225,33 @@ class Sending {
       } catch {
         // The file was changed or removed after it was chosen.
         this.#unreadable.add(id);
-        this.#socket.send(headOf(OP.SKIP, id));
+        this.#say(headOf(OP.SKIP, id));
         return;
       }
       while (this.#socket.bufferedAmount > BUFFERED_MAX && this.#isOpen) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
       if (!this.#isOpen || this.#skipped.has(id)) return;
-      this.#socket.send(joined([headOf(OP.CHUNK, id), new Uint8Array(bytes)]));
+      await this.#say(joined([headOf(OP.CHUNK, id), new Uint8Array(bytes)]));
       offset += bytes.byteLength;
       this.#sentBytes += bytes.byteLength;
       this.#tell();
     } while (offset < file.size);
+  }
+
+  /** Sends a message of the protocol. @param {Uint8Array<ArrayBuffer>} message */
+  #say(message) {
+    if (this.#seal !== null) return this.#sealed(this.#seal.sealer.message(message));
+    this.#socket.send(message);
+    return undefined;
+  }
+
+  /** Sends records after all earlier ones. @param {Promise<Uint8Array<ArrayBuffer>[]>} records */
+  #sealed(records) {
+    this.#turn = this.#turn.then(async () => {
+      for (const record of await records) {
+        if (this.#isOpen) this.#socket.send(record);
+      }
+    });
+    return this.#turn;
   }
 
   get #isOpen() {
@@ -217,7 +266,7 @@ class Sending {
   #outcome() {
     const paths = (/** @type {Set<number>} */ ids) => [...ids].flatMap((id) => this.#files[id]?.path ?? []);
     const sent = this.#files.length - this.#skipped.size - this.#unreadable.size;
-    return { sent, skipped: paths(this.#skipped), unreadable: paths(this.#unreadable) };
+    return { sent, skipped: paths(this.#skipped), unreadable: paths(this.#unreadable), isSealed: this.#seal !== null };
   }
 }
 

@@ -109,6 +109,11 @@ export interface Signer {
    */
   deposit(request: Request): Promise<void>;
   /**
+   * The key with which the user's instance signs one-time tokens, as this browser pinned it when
+   * the user connected; null if it did not.
+   */
+  instanceKey?(): Promise<JsonWebKey | null>;
+  /**
    * Has several requests signed and their intents deposited at the provider.
    * @throws {SignerError}
    */
@@ -133,6 +138,13 @@ export type TransferErrorCode =
   | "unavailable"
   /** The provider does not answer, or the connection was lost. */
   | "unreachable"
+  /** The session cannot be sealed, and `sealed` is `required`. Nothing was sent. */
+  | "unsealed"
+  /**
+   * What came is not what the user's own instance sent: it was changed or cut short on the way. Do
+   * not try again without looking into it.
+   */
+  | "tampered"
   /**
    * UCloud's answer names an address that is not the signer's provider's, or a protocol that this
    * SDK does not speak. Nothing was sent.
@@ -171,8 +183,35 @@ export interface SessionOptions {
   readonly project?: string | null;
 }
 
-export interface UploadOptions extends SessionOptions {
-  /** Length of a piece, in bytes: 8 MiB if omitted, at most 32,000,000. */
+export interface SealOptions extends SessionOptions {
+  /**
+   * Whether the session must be sealed, so that the provider's gateway can neither read nor change
+   * it. `preferred` if omitted: it is sealed if the provider offers that and this browser has pinned
+   * the key of the user's instance.
+   */
+  readonly sealed?: "required" | "preferred";
+}
+
+export interface DownloadOptions extends SealOptions {
+  /** Aborts the download, which is then rejected with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A file on its way. */
+export interface Download {
+  /** Its name; null if the session is not sealed. */
+  readonly name: string | null;
+  /** In bytes. */
+  readonly size: number | null;
+  /** In milliseconds since 1970; null if the session is not sealed. */
+  readonly modifiedAt: number | null;
+  readonly isSealed: boolean;
+  /** The content. Fails with `tampered` if it was changed or cut short. */
+  readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
+}
+
+export interface UploadOptions extends SealOptions {
+  /** Length of a piece, in bytes: 8 MiB if omitted, at most 31,900,000. */
   readonly chunk?: number;
   /** Called after each piece that is written, in bytes. */
   readonly onProgress?: (progress: { readonly sent: number; readonly total: number }) => void;
@@ -192,7 +231,7 @@ export interface FolderFile {
   readonly modifiedAt?: number;
 }
 
-export interface FolderOptions extends SessionOptions {
+export interface FolderOptions extends SealOptions {
   /** Called as bytes are sent, and as files are done at the provider. */
   readonly onProgress?: (progress: { readonly sent: number; readonly total: number; readonly done: number; readonly files: number }) => void;
   /** Aborts the upload, which is then rejected with the signal's reason. Complete files stay. */
@@ -207,9 +246,11 @@ export interface FolderOutcome {
   readonly skipped: readonly string[];
   /** Files that could not be read. */
   readonly unreadable: readonly string[];
+  /** Whether the session was sealed. */
+  readonly isSealed: boolean;
 }
 
-export interface TerminalOptions extends SessionOptions {
+export interface TerminalOptions extends SealOptions {
   /** The terminal's size, in characters. */
   readonly cols: number;
   readonly rows: number;
@@ -220,6 +261,8 @@ export interface TerminalOptions extends SessionOptions {
 export interface Terminal {
   /** Resolves when the terminal ends, with the reason if there is one. */
   readonly closed: Promise<string>;
+  /** Whether the terminal is sealed. Show it. */
+  readonly isSealed: boolean;
   /** Sends input. */
   write(text: string): void;
   resize(cols: number, rows: number): void;
@@ -228,13 +271,27 @@ export interface Terminal {
 }
 
 /**
- * An address from which the browser can download the file, once and within half a minute.
+ * An address from which the browser can download the file without a seal, once and within half a
+ * minute.
  * @throws {TransferError | SignerError}
  */
 export function openDownload(signer: Signer, response: DownloadResponse, options?: SessionOptions): Promise<string>;
 
+/** Fetches a file, sealed by default. @throws {TransferError | SignerError} */
+export function download(signer: Signer, response: DownloadResponse, options?: DownloadOptions): Promise<Download>;
+
+/**
+ * Fetches a file, sealed by default, and saves it under its name. Nothing is saved if it was changed
+ * or cut short.
+ * @throws {TransferError | SignerError}
+ */
+export function saveDownload(
+  signer: Signer, response: DownloadResponse,
+  options?: DownloadOptions & { readonly name?: string; readonly onProgress?: (progress: { received: number; total: number | null }) => void },
+): Promise<{ isSealed: boolean }>;
+
 /** Sends a file in pieces. Repeats pieces that were lost. @throws {TransferError | SignerError} */
-export function uploadFile(signer: Signer, response: UploadResponse, file: Blob, options?: UploadOptions): Promise<void>;
+export function uploadFile(signer: Signer, response: UploadResponse, file: Blob, options?: UploadOptions): Promise<{ isSealed: boolean }>;
 
 /** Sends a folder's files over a WebSocket. @throws {TransferError | SignerError} */
 export function uploadFolder(signer: Signer, response: UploadResponse, files: readonly FolderFile[], options?: FolderOptions): Promise<FolderOutcome>;

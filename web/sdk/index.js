@@ -4,6 +4,7 @@
 
 export { folderOf, uploadFolder } from "./folder.js";
 export { uploadFile } from "./pieces.js";
+export { download, saveDownload } from "./downloads.js";
 export { TransferError, openDownload } from "./sessions.js";
 export { openTerminal } from "./terminal.js";
 
@@ -70,6 +71,8 @@ class Signer {
   #window = null;
   /** Whether the window has said hello since it was opened. */
   #isReady = false;
+  /** Whether the provider's signer knows seals. */
+  #seals = false;
   #lastId = 0;
   /** @type {Map<number, Waiting>} */
   #waiting = new Map();
@@ -144,13 +147,21 @@ class Signer {
     await this.depositAll([request]);
   }
 
+  async instanceKey() {
+    if (!this.isOpen) this.open();
+    await this.ready;
+    if (!this.#seals) return null;
+    const [result] = await this.#ask("instance", []);
+    return /** @type {JsonWebKey | null} */ (result?.instanceKey ?? null);
+  }
+
   /** @param {readonly Request[]} requests */
   async depositAll(requests) {
     await this.#ask("deposit", requests);
   }
 
   /**
-   * @param {"sign" | "deposit"} type
+   * @param {"sign" | "deposit" | "instance"} type
    * @param {readonly Request[]} requests
    * @returns {Promise<any[]>}
    */
@@ -188,6 +199,7 @@ class Signer {
     if (origin !== this.#origin || source !== this.#window || data?.countersign !== VERSION || data.channel !== this.#channel) return;
     if (data.type === "hello") {
       this.#isReady = true;
+      this.#seals = data.seals === true;
       this.#hello.resolve();
       for (const { message } of this.#waiting.values()) this.#say(message);
     } else if (data.type === "asking") {

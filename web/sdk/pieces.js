@@ -2,7 +2,7 @@
 // confirms that it is written. A piece that is sent twice is the same bytes at the same offset, so
 // it does not matter which copy arrives.
 
-import { CONTINUE, OPEN, TransferError, addressOf, base64, prove, refusalOf, sha256, tokenOf } from "./sessions.js";
+import { CONTINUE, OPEN, TransferError, addressOf, base64, prove, refusalOf, sealing, sha256, tokenOf } from "./sessions.js";
 
 /** @typedef {import("./index.js").Signer} Signer */
 /** @typedef {import("./index.js").UploadOptions} UploadOptions */
@@ -14,8 +14,8 @@ import { CONTINUE, OPEN, TransferError, addressOf, base64, prove, refusalOf, sha
  */
 const PIECE = 8 * 1024 * 1024;
 
-/** Longest piece that a provider accepts, in bytes. */
-const PIECE_MAX = 32_000_000;
+/** Longest piece, in bytes: a provider accepts 32,000,000, of which a seal takes some. */
+const PIECE_MAX = 31_900_000;
 
 /** Maximum number of attempts for a piece: about two minutes, with the pauses between them. */
 const ATTEMPTS = 16;
@@ -37,22 +37,24 @@ const PAUSE_MAX_MS = 10_000;
  * @param {Blob} file
  * @param {UploadOptions} [options]
  */
-export async function uploadFile(signer, response, file, { project = null, chunk = PIECE, onProgress, signal } = {}) {
+export async function uploadFile(signer, response, file, { project = null, chunk = PIECE, onProgress, signal, sealed = "preferred" } = {}) {
   if (!Number.isInteger(chunk) || chunk < 1 || chunk > PIECE_MAX) throw new TypeError(`chunk is 1 to ${PIECE_MAX} bytes`);
   if (response.protocol !== "CHUNKED") throw new TransferError("elsewhere", `${response.protocol}: no protocol for a file in pieces`);
-  const upload = {
-    signer, project, signal, isOpen: false,
-    address: addressOf(signer, "chunked/upload", response.endpoint).href,
-    token: tokenOf(response.token),
-  };
+  const address = addressOf(signer, "chunked/upload", response.endpoint).href;
+  const token = tokenOf(response.token);
+  const key = await sealing(signer, token, "files.createUpload", sealed);
+  const upload = { signer, project, signal, isOpen: false, address, token, enc: key?.enc ?? null };
   let sent = 0;
   do {
     signal?.throwIfAborted();
     const bytes = new Uint8Array(await file.slice(sent, sent + chunk).arrayBuffer());
-    await deliver(upload, { offset: sent, bytes, total: file.size, digest: await sha256(bytes) });
+    // The signature covers the bytes as they are sent, sealed or not.
+    const body = key === null ? bytes : await key.piece(sent, file.size, bytes);
+    await deliver(upload, { offset: sent, bytes: body, total: file.size, digest: await sha256(body) });
     sent += bytes.length;
     onProgress?.({ sent, total: file.size });
   } while (sent < file.size);
+  return { isSealed: key !== null };
 }
 
 /**
@@ -63,6 +65,7 @@ export async function uploadFile(signer, response, file, { project = null, chunk
  * @property {AbortSignal | undefined} signal
  * @property {string} address
  * @property {string} token
+ * @property {string | null} enc the encapsulated key, if the session is sealed
  * @property {boolean} isOpen whether the token was redeemed, even if the answer was lost
  */
 
@@ -85,9 +88,10 @@ async function deliver(upload, piece) {
 
 /** Sends a piece once. Returns the failure, or null. @param {Upload} upload @param {Piece} piece */
 async function send(upload, piece) {
-  const { signer, project, signal, address, token, isOpen } = upload;
+  const { signer, project, signal, address, token, isOpen, enc } = upload;
   // Signed for each attempt, because a signature is valid for one request.
-  const proof = await prove(signer, isOpen ? CONTINUE : OPEN, token, project, piece);
+  const opening = isOpen ? null : enc;
+  const proof = await prove(signer, isOpen ? CONTINUE : OPEN, token, project, piece, opening);
   let answer;
   try {
     answer = await fetch(address, {
@@ -99,6 +103,7 @@ async function send(upload, piece) {
         "Content-Digest": `sha-256=:${base64(piece.digest)}:`,
         "Content-Type": "application/octet-stream",
         "UCloud-Signed-Intent": proof,
+        ...(opening === null ? {} : { "UCloud-Session-Enc": opening }),
       },
       body: piece.bytes,
       cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",

@@ -2,6 +2,8 @@
 // nothing: the user also signs an intent that binds the token and the bytes. Of UCloud's answer,
 // only the token is used; the address is that of the signer's own provider.
 
+import { Unopened, agree, claimsOf, isSignedBy } from "./seal.js";
+
 /** @typedef {import("./index.js").Signer} Signer */
 /** @typedef {import("./index.js").TransferErrorCode} TransferErrorCode */
 
@@ -41,14 +43,16 @@ export class TransferError extends Error {
  * @param {string} token
  * @param {string | null} project
  * @param {Piece | null} piece the piece, for an upload
+ * @param {string | null} enc the encapsulated key, if the session is sealed
  */
-export async function prove(signer, call, token, project, piece = null) {
+export async function prove(signer, call, token, project, piece = null, enc = null) {
   const params = {
     token: base64url(await sha256(new TextEncoder().encode(token))),
     offset: piece?.offset ?? null,
     size: piece?.bytes.length ?? null,
     total: piece?.total ?? null,
     digest: piece === null ? null : base64url(piece.digest),
+    ...(enc === null ? {} : { enc }),
   };
   const { jws } = await signer.sign({ call, params, project });
   return jws;
@@ -72,6 +76,34 @@ export function addressOf(signer, below, said) {
   return address;
 }
 
+/**
+ * Agrees on the keys of a session with the user's instance; null if the session cannot be sealed.
+ * Checks first, with the instance's key that this browser pinned, that the instance made the token.
+ * @param {Signer} signer
+ * @param {string} token
+ * @param {string} call the call for which the token was asked
+ * @param {"required" | "preferred"} need
+ * @returns {Promise<import("./seal.js").SealingKey | null>}
+ */
+export async function sealing(signer, token, call, need) {
+  const pinned = (await signer.instanceKey?.()) ?? null;
+  if (pinned === null) return unsealed(need, "this browser has pinned no key of your instance: connect again");
+  if (!(await isSignedBy(token, pinned))) throw new TransferError("tampered", "this token is not of your own instance");
+  try {
+    const claims = claimsOf(token);
+    if (claims.aud !== signer.origin || claims.call !== call) throw new Unopened("the token is for something else");
+    return (await agree(token)) ?? unsealed(need, "this provider offers no seals");
+  } catch (error) {
+    throw error instanceof TransferError ? error : new TransferError("tampered", String(error));
+  }
+}
+
+/** @param {"required" | "preferred"} need @param {string} why */
+function unsealed(need, why) {
+  if (need === "required") throw new TransferError("unsealed", why);
+  return null;
+}
+
 /** A token that can stand in an address without encoding. @param {unknown} token */
 export function tokenOf(token) {
   if (typeof token === "string" && TOKEN.test(token)) return token;
@@ -84,8 +116,8 @@ export function tokenIn(address) {
 }
 
 /**
- * The address of a download, signed by its user. Open it immediately: it is valid for half a minute
- * and for one use.
+ * The address of a download without a seal, signed by its user. Open it immediately: it is valid for
+ * half a minute and for one use.
  * @param {Signer} signer
  * @param {import("./index.js").DownloadResponse} response
  * @param {{project?: string | null}} [options]

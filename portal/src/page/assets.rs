@@ -31,6 +31,8 @@ const UCLOUD: [(&str, &str, &str); 23] = [
     ("/sdk/index.js", SCRIPT, include_str!("../../../web/sdk/index.js")),
     ("/sdk/folder.js", SCRIPT, include_str!("../../../web/sdk/folder.js")),
     ("/sdk/pieces.js", SCRIPT, include_str!("../../../web/sdk/pieces.js")),
+    ("/sdk/downloads.js", SCRIPT, include_str!("../../../web/sdk/downloads.js")),
+    ("/sdk/seal.js", SCRIPT, include_str!("../../../web/sdk/seal.js")),
     ("/sdk/sessions.js", SCRIPT, include_str!("../../../web/sdk/sessions.js")),
     ("/sdk/terminal.js", SCRIPT, include_str!("../../../web/sdk/terminal.js")),
     ("/xterm/xterm.mjs", SCRIPT, include_str!("../../page/xterm/xterm.mjs")),
