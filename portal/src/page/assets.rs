@@ -11,7 +11,7 @@ const PICTURE: &str = "image/svg+xml";
 
 /// The files of UCloud's page, and the SDK, which the page uses as any frontend does. Below `/app`
 /// is the page that integrates nothing.
-const UCLOUD: [(&str, &str, &str); 23] = [
+const UCLOUD: [(&str, &str, &str); 25] = [
     ("/", HTML, include_str!("../../page/index.html")),
     ("/page/portal.js", SCRIPT, include_str!("../../page/portal.js")),
     ("/page/core.js", SCRIPT, include_str!("../../page/core.js")),
