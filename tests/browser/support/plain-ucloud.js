@@ -55,6 +55,18 @@ export class PlainUcloud {
     await this.page.getByRole("button", { name, exact: true }).click();
   }
 
+  /** Clicks, and waits for the answer of Core to this path. */
+  async act(name, path) {
+    const answered = this.page.waitForResponse((response) => new URL(response.url()).pathname === path && response.request().method() !== "GET");
+    await this.click(name);
+    await answered;
+  }
+
+  /** A file in the list: its button to rename it. */
+  file(name) {
+    return this.page.getByRole("button", { name: `Rename ${name}`, exact: true });
+  }
+
   /** Waits for a notification. */
   async notified(text) {
     await this.page.locator("#notifications li", { hasText: text }).first().waitFor();
