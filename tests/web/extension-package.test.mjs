@@ -128,10 +128,10 @@ test("extension: the hook holds exactly what the table of calls can sign or must
   const user = rows.flatMap((row) => row.user ?? []).filter(({ effect }) => effect !== "core");
   const http = user.filter(({ transport }) => transport === "http").map(({ method, path }) => `${method} ${path}`).sort();
   const sockets = [...new Set(user.filter(({ transport }) => transport === "websocket").map(({ path }) => path))];
-  const hook = read("extension/page/hook.js");
+  const hook = read("extension/page/hook-requests.js");
   const list = hook.slice(hook.indexOf("const HELD"), hook.indexOf("const WITH_TOKENS"));
   const held = [...list.matchAll(/\["(GET|POST|DELETE)", "([^"]+)"\]/g)].flatMap(([, method, paths]) => paths.split(" ").map((path) => `${method} /api/${path}`));
   assert.deepEqual(held.sort(), http);
-  const named = JSON.parse(/const SOCKETS = (\[.*?\]);/.exec(hook)[1]);
+  const named = JSON.parse(/const SOCKETS = (\[.*?\]);/.exec(read("extension/page/hook-sockets.js"))[1]);
   assert.deepEqual(sockets.filter((path) => !path.startsWith("/api/hpc/apps/ucx/")).sort(), named.sort());
 });

@@ -14,7 +14,7 @@ export function scriptsFor(sites) {
   const uclouds = [...new Set(sites.map(({ ucloud }) => `${host(ucloud)}/*`))];
   return [
     { id: "bridge", matches: uclouds, js: ["extension/page/bridge.js"], ...common },
-    { id: "hook", matches: uclouds, js: ["extension/page/hook.js"], world: "MAIN", ...common },
+    { id: "hook", matches: uclouds, js: ["extension/page/hook.js", "extension/page/hook-requests.js", "extension/page/hook-sockets.js"], world: "MAIN", ...common },
     { id: "ticket", matches: sites.map(({ id, origin }) => `${host(origin)}/ucloud/${id}/connect`), js: ["extension/page/ticket.js"], ...common },
   ];
 }

@@ -59,6 +59,9 @@ import { NeedsList, NotPlanned } from "./plan.js";
 /** Questions that wait at most, of all pages. */
 const WAITING_MAX = 20;
 
+/** Deposits at once. A deletion of many drives is one for each. */
+const AT_ONCE = 8;
+
 /** How long a refusal counts for the same request, in milliseconds: the page repeats some itself. */
 const REFUSED_MS = 15_000;
 
@@ -250,7 +253,9 @@ export class Holds {
         return { connected, jws: await connected.sign(this.#keyOf(keys, provider, username), request) };
       }));
       if (isTooLate()) throw new NotPlanned("whyNoAnswer");
-      await Promise.all(intents.map(({ connected, jws }) => connected.deposit(jws)));
+      for (let at = 0; at < intents.length; at += AT_ONCE) {
+        await Promise.all(intents.slice(at, at + AT_ONCE).map(({ connected, jws }) => connected.deposit(jws)));
+      }
     } catch (error) {
       throw new Failed(parts, error);
     }

@@ -20,12 +20,19 @@ import { onClosed, showQuestions } from "./window.js";
 
 // --- The ground: settings, keys, providers, the session's storage. ---
 
-/** Those of the settings as they are now. @type {ConnectedProvider[]} */
+/** The settings, until they change. @type {Promise<Site[]> | null} */
+let settings = null;
+
+/** The providers of these settings. @type {ConnectedProvider[]} */
 let current = [];
 
 async function providers() {
   const isSame = (/** @type {Site} */ a, /** @type {Site} */ b) => a.id === b.id && a.origin === b.origin && a.ucloud === b.ucloud;
-  const sites = await permittedSites();
+  settings ??= permittedSites();
+  const sites = await settings.catch((error) => {
+    settings = null;
+    throw error;
+  });
   current = sites.map((site) => current.find((one) => isSame(one.site, site)) ?? new ConnectedProvider(site));
   return current;
 }
@@ -99,7 +106,7 @@ const WINDOWS = browser.runtime.getURL("extension/windows/");
 async function answer(message, sender) {
   const { type } = message ?? {};
   if (sender.id !== browser.runtime.id || typeof type !== "string") return {};
-  if (typeof sender.url === "string" && sender.url.startsWith(WINDOWS)) return FROM_WINDOWS[type]?.(message);
+  if (typeof sender.url === "string" && sender.url.startsWith(WINDOWS)) return Object.hasOwn(FROM_WINDOWS, type) ? FROM_WINDOWS[type]?.(message) : {};
   // Of a page, the top document alone.
   if (sender.tab === undefined || sender.frameId !== 0) return {};
   const origin = originOf(sender);
@@ -137,7 +144,9 @@ onClosed(() => void holds.refuseAll());
 
 for (const event of [browser.runtime.onInstalled, browser.runtime.onStartup, browser.permissions.onAdded, browser.permissions.onRemoved, browser.storage.onChanged]) {
   event?.addListener((/** @type {any} */ _what, /** @type {string} */ area) => {
-    if (area !== "session") void register();
+    if (area === "session") return;
+    settings = null;
+    void register();
   });
 }
 void register();
