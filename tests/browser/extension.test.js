@@ -118,6 +118,23 @@ test("an answer that comes after half a minute is signed, although the worker wa
   assert.equal(status, 200, JSON.stringify(body));
 });
 
+test("a page that is left gets no signature, even if the user approves later", async () => {
+  const deposits = async () => (await testServer.must({ do: "decisions" })).decisions.filter(({ decision, call }) => decision === "deposit" && call === "files.trash").length;
+  const before = await deposits();
+  void alice.call(page, "POST", "files/trash", items({ id: `${HOME}/kept` }, { id: `${HOME}/left` })).catch(() => {});
+  const approval = await alice.approval();
+  await approval.locator("section.question").waitFor();
+  const question = await approval.evaluate(async () => Object.keys(await chrome.storage.session.get(null)).find((name) => name.startsWith("question/")));
+  await page.reload();
+  await approval.waitForFunction((name) => chrome.storage.session.get(name).then((kept) => kept[name] === undefined), question);
+  await approval.evaluate((name) => chrome.runtime.sendMessage({ type: "decide", name, approved: true }), question.slice("question/".length));
+  assert.equal(await deposits(), before);
+  assert.match((await alice.recent())[0], /^unsigned: .*does not wait any more/);
+  await approval.close();
+  await page.locator("html[data-ready]").waitFor({ state: "attached" });
+  await page.evaluate((username) => (globalThis.username = username), ALICE);
+});
+
 test("this computer's clock may be wrong", async () => {
   await alice.worker.evaluate(() => {
     const real = Date.now;

@@ -93,6 +93,7 @@ export class Extended {
   /** What the toolbar's window lists. */
   async recent() {
     const page = await this.browser.tab(this.page("state.html"));
+    await page.locator("#recent li").first().waitFor();
     const lines = await page.locator("#recent li").evaluateAll((all) => all.map((one) => `${one.dataset.what}: ${one.innerText.replaceAll(/\s+/g, " ")}`));
     await page.close();
     return lines;

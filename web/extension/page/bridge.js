@@ -45,6 +45,14 @@
     }
   }
 
+  /** @param {number} id */
+  function withdraw(id) {
+    if (underWay.delete(id)) runtime.sendMessage({ type: "withdraw", name: `${document_}/${id}` }).catch(() => {});
+  }
+
+  // A page that is left gets no signature any more.
+  addEventListener("pagehide", () => [...underWay.keys()].forEach(withdraw));
+
   document.addEventListener("countersign-ask", (event) => {
     /** @type {any} */
     let asked;
@@ -58,7 +66,7 @@
     const { id, type, limit, ...rest } = asked ?? {};
     if (!Number.isSafeInteger(id)) return;
     if (type === "withdraw") {
-      if (underWay.delete(id)) runtime.sendMessage({ type, name: `${document_}/${id}` }).catch(() => {});
+      withdraw(id);
     } else if (type === "seen") {
       runtime.sendMessage({ type, path: rest.path, text: rest.text }).catch(() => {});
     } else if (TYPES.includes(type) && !underWay.has(id)) {

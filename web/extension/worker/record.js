@@ -25,7 +25,10 @@ let turn = Promise.resolve();
 /** @param {Omit<Entry, "at">} entry */
 export function note(entry) {
   turn = turn.then(async () => {
-    const entries = [{ ...entry, at: Date.now() }, ...(await record())].slice(0, KEPT_MAX);
+    const [latest, ...earlier] = await record();
+    const isSame = latest !== undefined && ["what", "call", "subject", "provider", "why"].every((name) => Reflect.get(latest, name) === Reflect.get(entry, name));
+    const before = latest === undefined || isSame ? earlier : [latest, ...earlier];
+    const entries = [{ ...entry, at: Date.now() }, ...before].slice(0, KEPT_MAX);
     await browser.storage.session.set({ [RECORD]: entries });
     if (entry.what === "unsigned" && !EXPECTED.includes(entry.why ?? "")) await badge("!");
   }).catch(() => {});
