@@ -54,7 +54,7 @@ test("a large file goes up in pieces and comes back whole", async (t) => {
   const content = randomBytes(20_000_000);
   const begun = performance.now();
   await alice.upload(write("measured.bin", content));
-  await alice.told("Done.");
+  assert.match(await alice.told("Done."), /Sealed: only your own process at the centre could read it/);
   t.diagnostic(`20 MB up, in pieces of 1 MiB: ${((performance.now() - begun) / 1000).toFixed(1)} s, with a gateway that was built to be debugged`);
   const arrived = join(home, "measured.bin");
   assert.ok(readFileSync(arrived).equals(content), "what arrived is what was sent");
@@ -62,9 +62,12 @@ test("a large file goes up in pieces and comes back whole", async (t) => {
   const opened = await testServer.decisions("session.open.chunked.upload");
   const pieces = await testServer.decisions("session.continue.chunked.upload");
   assert.deepEqual([opened.length, pieces.length], [1, 19], "each piece was judged");
+  assert.equal(opened[0].sealed, true);
   assert.ok([...opened, ...pieces].every(({ decision, username }) => decision === "forward" && username === "alice#1234"));
   await alice.file("measured.bin").waitFor();
   assert.ok((await alice.download("measured.bin")).content.equals(content), "what comes back is what was sent");
+  const [download] = await testServer.decisions("session.open.download");
+  assert.equal(download.sealed, true);
 });
 
 test("an empty file, and a name that is not English", async () => {
@@ -262,5 +265,6 @@ test("a terminal ends with its key", async () => {
   await alice.type("echo open");
   await alice.shows("open");
   await testServer.must({ do: "revoke", kid, as: "alice" });
-  await alice.shows("[the key does not speak for its user any more]");
+  // The gateway cut the sealed terminal off. Its word is shown as the gateway's.
+  await alice.shows("[the connection was cut off. The provider's gateway says: the key does not speak for its user any more]");
 });

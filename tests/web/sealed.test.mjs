@@ -207,7 +207,7 @@ test("p3: a terminal that a gateway talks into, or cuts off, says so and shows n
     else if (attack === "repeated") socket.hear(good);
     else socket.close("a gateway's reason");
     const reason = await line.closed;
-    assert.equal(reason, attack === "cut off" ? "the connection was cut off" : "what came is not what your instance sent", attack);
+    assert.equal(reason, attack === "cut off" ? "the connection was cut off. The provider's gateway says: a gateway's reason" : "what came is not what your instance sent", attack);
     assert.deepEqual(shown, ["$ "], attack);
   }
 });

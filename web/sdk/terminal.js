@@ -75,7 +75,7 @@ export async function openTerminal(signer, session, { project = null, cols, rows
       // In a sealed terminal the gateway's word is not the instance's.
       if (seal === null) reason = event.reason;
       else if (refusal !== null) reason = refusal.message;
-      else if (!seal.opener.isWhole) reason = "the connection was cut off";
+      else if (!seal.opener.isWhole) reason = cutOff(event.reason);
       // Only the first of the two takes effect: a terminal that was open can no longer be refused.
       reject(refusal ?? new TransferError("unreachable", reason || "the provider refused the token, or does not answer"));
       ended(reason);
@@ -133,6 +133,11 @@ class Terminal {
     this.#last += 1;
     this.#line.say({ call: this.#call, streamId: String(this.#last), payload });
   }
+}
+
+/** An end that the instance did not seal. @param {string} said by the gateway, or an attacker there */
+function cutOff(said) {
+  return said === "" ? "the connection was cut off" : `the connection was cut off. The provider's gateway says: ${said}`;
 }
 
 /** The messages of a socket without a seal. */

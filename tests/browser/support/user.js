@@ -169,9 +169,10 @@ export class User {
     await this.lookAtPortal();
     await this.portal.locator("#result").evaluate((result) => result.replaceChildren());
     const downloading = this.portal.waitForEvent("download");
+    const asking = this.portal.waitForRequest(/\/ucloud\/[^/]+\/download\?/);
     await this.portal.getByRole("button", { name: `Download ${name}`, exact: true }).click();
     const download = await downloading;
-    return { content: readFileSync(await download.path()), name: download.suggestedFilename(), address: download.url() };
+    return { content: readFileSync(await download.path()), name: download.suggestedFilename(), address: (await asking).url() };
   }
 
   async openTerminal() {
