@@ -41,13 +41,13 @@ const PARAMETERS: [(&str, Kind); 3] = [("plain", Kind::Plain), ("tree", Kind::Tr
 // ---- the programs
 
 #[derive(Clone, Copy)]
-enum Language {
+pub(crate) enum Language {
     Node,
     Python,
 }
 
 /// Runs a program on one job.
-fn ask<Answer: serde::de::DeserializeOwned>(language: Language, program: &str, job: &Value) -> Vec<Answer> {
+pub(crate) fn ask<Answer: serde::de::DeserializeOwned>(language: Language, program: &str, job: &Value) -> Vec<Answer> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let programs = root.join("tests/interop");
     let (interpreter, installed) = match language {

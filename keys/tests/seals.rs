@@ -22,6 +22,7 @@ use countersign_portal::session::projection;
 use countersign_portal::signer::Intent;
 use serde_json::{Value, json};
 
+use crate::interop::{Language, ask};
 use crate::sessions::Instance;
 use crate::support::judging::{AUDIENCE, NOW, Site, USER, at};
 
@@ -181,6 +182,34 @@ fn a_token_s_seal_is_of_the_one_suite_or_the_token_is_malformed() {
     check(json!({"kem": kem}), false);
     check(json!({"kem": kem, "pk": pk, "aead": "none"}), false);
     check(json!("off"), false);
+}
+
+/// Another implementation of HPKE and of the records, written from the protocol's text.
+#[test]
+#[ignore = "needs programs of other people: run by ./test"]
+fn a_piece_that_pypi_pyhpke_sealed_is_read_here() {
+    #[derive(serde::Deserialize)]
+    struct Sealed {
+        enc: String,
+        body: Value,
+    }
+    let (site, (instance, key)) = (Site::new(Algorithm::Es256), sealing_instance());
+    let token = instance.token_for(AUDIENCE, USER, "files.createDownload", NOW);
+    let job = json!({"token": token, "offset": 5, "total": 300, "content": "æ of alice"});
+    let [Sealed { enc, body }] = <[_; 1]>::try_from(ask::<Sealed>(Language::Python, "seal.py", &job)).ok().unwrap();
+    let (signed, sent) = (Some(enc.as_str()), Some(enc.as_str()));
+    let asked = Asked { token: &token, call: SESSION_OPEN, signed, sent, seal: SealNeed::Required };
+    let accept = |permit: &SessionPermit<'_>, _: &str| {
+        let Some(Opening::Sealed(opening)) = permit.opening() else { panic!("not sealed") };
+        opening.accept(key).unwrap()
+    };
+    let session = Arc::new(asked.judge(&site, &instance, accept).unwrap());
+    let mut reader = PieceReader::new(session, 5, 300);
+    let body = hex(&body);
+    let mut bytes = body.as_slice();
+    assert!(reader.read(&mut bytes).unwrap());
+    assert_eq!(reader.plaintext(), "æ of alice".as_bytes());
+    assert!(!reader.read(&mut bytes).unwrap() && reader.is_ended());
 }
 
 /// Opens a sealed session with the stand-in's browser, and returns both ends.
