@@ -1,4 +1,4 @@
-"""A sealed piece of an upload, by PyPI's `pyhpke` and `cryptography`, from the protocol's section 10 alone."""
+"""A sealed piece of an upload, by PyPI's `pyhpke` and `cryptography`, written from the protocol alone (protocol, section 10)."""
 
 import base64
 import hashlib

@@ -333,7 +333,11 @@ impl Writing {
     }
 
     fn open(&mut self, mut reader: PieceReader, mut bytes: &[u8]) -> Result<(), ChunkError> {
-        while reader.read(&mut bytes).map_err(ChunkError::Sealed)? {
+        let refused = |reason| {
+            tracing::warn!(%reason, "refused sealed piece: a record was not accepted");
+            ChunkError::Sealed(reason)
+        };
+        while reader.read(&mut bytes).map_err(refused)? {
             self.append(reader.plaintext())?;
         }
         self.reader = Some(reader);
