@@ -118,6 +118,13 @@ test("a drive is its owner's, whatever project the page acts in", async () => {
   await page.close();
 });
 
+test("a job is signed as Core sends it, and the centre says that it offers none", async () => {
+  await ucloud.click("Jobs");
+  await ucloud.click("Start job");
+  await ucloud.notified("does not offer");
+  assert.deepEqual(await decided("jobs.create"), ["forward"]);
+});
+
 test("SSH keys are signed as a whole list", async () => {
   await ucloud.click("SSH keys");
   for (const key of ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEChlQ4vNPmdDjtUcbKvVWBHx4CFzQ9uyQCY1b3tnD a", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDEFChlQ4vNPmdDjtUcbKvVWBHx4CFzQ9uyQCY1b3tnD b"]) {

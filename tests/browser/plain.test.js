@@ -96,6 +96,16 @@ test("a terminal is tried again at most five times", { timeout: 60_000 }, async 
   assert.match(await ucloud.page.locator("#terminal").innerText(), UNSIGNED);
 });
 
+test("an application opens without a signature, and its job is refused in words", async () => {
+  await ucloud.click("Jobs");
+  await ucloud.click("Open application");
+  await ucloud.page.getByText("Parameters of providers: hpc").waitFor();
+  const before = await ucloud.page.locator("#notifications li").count();
+  await ucloud.click("Start job");
+  await ucloud.page.locator("#notifications li").nth(before).filter({ hasText: UNSIGNED }).waitFor();
+  assert.equal(await ucloud.page.locator("#job-list li").count(), 0);
+});
+
 test("Core tells the page what it does alone, and who is connected", async () => {
   await ucloud.click("SSH keys");
   await ucloud.page.getByLabel("Public key").fill("ssh-ed25519 AAAA a@b");

@@ -2,6 +2,7 @@
 // changes before they are answered, and takes them back if they are refused.
 
 import { buildQuery, bulk, callApi, errorText, isLoggedIn, logIn, project, receiveToken, username } from "./api.js";
+import { openApplication, showJobs, startJob } from "./jobs.js";
 import { atCore, connect } from "./ws.js";
 import { openShell } from "./shell.js";
 import { uploadFile, uploadFolder, usernameHint } from "./uploads.js";
@@ -30,7 +31,7 @@ function notify(text) {
 
 /** Shows one page, and hides the others. */
 function show(id) {
-  for (const section of ["providers", "keys", "drives", "files"]) at(section).hidden = section !== id;
+  for (const section of ["providers", "jobs", "keys", "drives", "files"]) at(section).hidden = section !== id;
 }
 
 const post = (path, payload, method = "POST") => callApi({ method, path, payload });
@@ -84,6 +85,17 @@ async function connectTo(provider) {
     notify(errorText(error));
   }
 }
+
+at("show-jobs").addEventListener("click", async () => {
+  show("jobs");
+  await showJobs(notify);
+});
+at("open-application").addEventListener("click", openApplication);
+at("start-job").addEventListener("click", async () => {
+  const { productsByProvider } = await callApi({ method: "GET", path: "jobs/retrieveProducts" });
+  const [provider] = Object.keys(productsByProvider);
+  await startJob(productsByProvider[provider][0]?.product ?? { id: "cpu", category: "cpu", provider }, folder, notify);
+});
 
 at("show-keys").addEventListener("click", showKeys);
 at("add-key").addEventListener("submit", async (event) => {

@@ -11,7 +11,7 @@ const PICTURE: &str = "image/svg+xml";
 
 /// The files of UCloud's page, and the SDK, which the page uses as any frontend does. Below `/app`
 /// is the page that integrates nothing.
-const UCLOUD: [(&str, &str, &str); 25] = [
+const UCLOUD: [(&str, &str, &str); 26] = [
     ("/", HTML, include_str!("../../page/index.html")),
     ("/page/portal.js", SCRIPT, include_str!("../../page/portal.js")),
     ("/page/core.js", SCRIPT, include_str!("../../page/core.js")),
@@ -24,6 +24,7 @@ const UCLOUD: [(&str, &str, &str); 25] = [
     ("/app", HTML, include_str!("../../page/plain/index.html")),
     ("/app/main.js", SCRIPT, include_str!("../../page/plain/main.js")),
     ("/app/api.js", SCRIPT, include_str!("../../page/plain/api.js")),
+    ("/app/jobs.js", SCRIPT, include_str!("../../page/plain/jobs.js")),
     ("/app/shell.js", SCRIPT, include_str!("../../page/plain/shell.js")),
     ("/app/uploads.js", SCRIPT, include_str!("../../page/plain/uploads.js")),
     ("/app/vnc.js", SCRIPT, include_str!("../../page/plain/vnc.js")),
