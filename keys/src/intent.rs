@@ -12,8 +12,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize};
 
 mod decoy;
+mod signature_check;
 
 use self::decoy::decoy;
+pub use self::signature_check::{CheckedSignature, SignatureCheck, TOGETHER_MAX, check_together};
 use crate::core_token::UserRequest;
 use crate::freshness::{FreshnessRejection, Window};
 use crate::identity::{CallName, KeyId, Origin, Project, Username};
@@ -285,18 +287,27 @@ impl<'h> PresentedIntent<'h> {
         terms: &Terms,
         now: Timestamp,
     ) -> Result<VerifiedIntent<'h>, IntentRejection> {
-        let owned =
-            |key: &&Arc<EnrolledKey>| key.kid() == kid && key.owner() == username && key.protocol() == Protocol::V2;
-        let Some(key) = keys.iter().find(owned) else {
+        let Some(key) = key_of(keys, username, kid) else {
             self.verify_decoy();
             return Err(IntentRejection::UnknownKey);
         };
         self.check_signature(key, now)?;
+        self.check_claims(key, terms, now)
+    }
+
+    /// Checks the claims of an intent of version 2 whose signature is the key's.
+    fn check_claims(
+        self,
+        key: &EnrolledKey,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Result<VerifiedIntent<'h>, IntentRejection> {
+        let (username, kid) = (key.owner(), key.kid());
         let ClaimsV2 { aud, username: claimed, project, call, iat, exp, jti, params, asked } = self.jws.claims()?;
         if aud != terms.audience.as_str() {
             return Err(IntentRejection::Audience);
         }
-        if claimed != *key.owner() {
+        if claimed != *username {
             return Err(IntentRejection::Username);
         }
         terms.window.check(iat, exp, now)?;
@@ -374,6 +385,11 @@ impl<'h> PresentedIntent<'h> {
             let _ = self.jws.verify(decoy.signature_key());
         }
     }
+}
+
+/// The user's key of that id, which signs intents of version 2.
+fn key_of<'k>(keys: &'k [Arc<EnrolledKey>], username: &Username, kid: KeyId) -> Option<&'k Arc<EnrolledKey>> {
+    keys.iter().find(|key| key.kid() == kid && key.owner() == username && key.protocol() == Protocol::V2)
 }
 
 /// `jti`: base64url of 16 to 64 bytes.

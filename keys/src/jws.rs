@@ -5,6 +5,8 @@
 //! forgives 60 s and accepts absent claims. ES256 and Ed25519, the algorithms of browsers, use
 //! aws-lc directly, because `jsonwebtoken` would parse the key for each signature.
 
+mod ed25519_batch;
+
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
 use base64::Engine as _;
@@ -12,6 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+pub(crate) use self::ed25519_batch::verify_together;
 
 /// The accepted signature algorithms (RFC 7518 section 3.1, RFC 8037). There is no `none`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, serde::Serialize)]
@@ -135,8 +139,11 @@ impl<'a> CompactJws<'a> {
     /// Whether the signature over this header and payload is the key's.
     #[must_use]
     pub fn verify(&self, key: &SignatureKey) -> bool {
-        let signing_input = self.text.get(..self.payload_end).unwrap_or_default();
-        key.verify(signing_input.as_bytes(), self.signature_b64())
+        key.verify(self.signing_input(), self.signature_b64())
+    }
+
+    fn signing_input(&self) -> &'a [u8] {
+        self.text.get(..self.payload_end).unwrap_or_default().as_bytes()
     }
 
     fn header_b64(&self) -> &'a str {
@@ -168,8 +175,10 @@ pub struct SignatureKey {
 
 #[derive(Clone)]
 enum Key {
-    /// ES256 or Ed25519. Parsed once, for all signatures.
-    Curve(ParsedPublicKey),
+    /// Parsed once, for all signatures.
+    Es256(ParsedPublicKey),
+    /// Parsed once, for a signature alone and for several together.
+    Ed25519(ParsedPublicKey, ed25519_dalek::VerifyingKey),
     /// Parsed for each signature.
     Rsa(DecodingKey, jsonwebtoken::Algorithm),
 }
@@ -182,13 +191,13 @@ impl SignatureKey {
     /// Takes an uncompressed point on P-256.
     pub(crate) fn es256(point: &[u8; 65]) -> Result<Self, PointNotOnCurve> {
         let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_rejected| PointNotOnCurve)?;
-        Ok(Self { key: Key::Curve(key), algorithm: Algorithm::Es256, signature_length: CURVE_SIGNATURE })
+        Ok(Self { key: Key::Es256(key), algorithm: Algorithm::Es256, signature_length: CURVE_SIGNATURE })
     }
 
-    /// Takes an encoded point of Ed25519 (RFC 8032 section 5.1.2).
-    pub(crate) fn ed25519(point: &[u8; 32]) -> Result<Self, PointNotOnCurve> {
-        let key = ParsedPublicKey::new(&ED25519, point).map_err(|_rejected| PointNotOnCurve)?;
-        Ok(Self { key: Key::Curve(key), algorithm: Algorithm::EdDsa, signature_length: CURVE_SIGNATURE })
+    /// Takes a point of Ed25519 (RFC 8032 section 5.1.2).
+    pub(crate) fn ed25519(point: ed25519_dalek::VerifyingKey) -> Result<Self, PointNotOnCurve> {
+        let key = ParsedPublicKey::new(&ED25519, point.as_bytes()).map_err(|_rejected| PointNotOnCurve)?;
+        Ok(Self { key: Key::Ed25519(key, point), algorithm: Algorithm::EdDsa, signature_length: CURVE_SIGNATURE })
     }
 
     /// Takes an RSA modulus and exponent, big-endian without leading zeros.
@@ -216,11 +225,8 @@ impl SignatureKey {
             return false;
         }
         match &self.key {
-            Key::Curve(key) => {
-                let mut signature = [0; CURVE_SIGNATURE];
-                URL_SAFE_NO_PAD.decode_slice(signature_b64, &mut signature) == Ok(CURVE_SIGNATURE)
-                    && key.verify_sig(signing_input, &signature).is_ok()
-            }
+            Key::Es256(key) | Key::Ed25519(key, _) => curve_signature(signature_b64)
+                .is_some_and(|signature| key.verify_sig(signing_input, &signature).is_ok()),
             Key::Rsa(key, algorithm) => {
                 jsonwebtoken::crypto::verify(signature_b64, signing_input, key, *algorithm).unwrap_or(false)
             }
@@ -232,6 +238,12 @@ impl SignatureKey {
 pub(crate) enum RsaPadding {
     Pss,
     Pkcs1,
+}
+
+/// Decodes an elliptic signature.
+fn curve_signature(signature_b64: &str) -> Option<[u8; CURVE_SIGNATURE]> {
+    let mut signature = [0; CURVE_SIGNATURE];
+    (URL_SAFE_NO_PAD.decode_slice(signature_b64, &mut signature) == Ok(CURVE_SIGNATURE)).then_some(signature)
 }
 
 /// Length of unpadded base64url for that many bytes.

@@ -227,7 +227,7 @@ impl VerificationKey {
         if key.is_weak() || key.to_edwards().compress().as_bytes() != bytes {
             return Err(KeyRejection::Point);
         }
-        let key = SignatureKey::ed25519(bytes).map_err(|PointNotOnCurve| KeyRejection::Point)?;
+        let key = SignatureKey::ed25519(key).map_err(|PointNotOnCurve| KeyRejection::Point)?;
         Ok(Self { spki: [&ED25519_SPKI_PREFIX[..], bytes].concat(), key })
     }
 

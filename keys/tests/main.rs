@@ -28,5 +28,6 @@ mod store_seal;
 mod support;
 mod tasks;
 mod ticket_limits;
+mod together;
 mod user_side;
 mod wycheproof;

@@ -333,6 +333,7 @@ fn gateway(
         proof: config.sessions.proof,
         seal: config.sessions.sealed,
         key_cache,
+        signatures: Arc::default(),
         journal,
         clock: Clock::System,
         deposits: Deposits::default(),

@@ -17,4 +17,5 @@ pub(crate) mod instance;
 pub(crate) mod public;
 mod route;
 pub(crate) mod session;
+pub(crate) mod signature_queue;
 mod verify;

@@ -16,6 +16,7 @@ use crate::http1::body::BodyRoom;
 use crate::pages::Pages;
 use crate::pages::call_table::CallTableDocument;
 use crate::pipeline::deposits::Deposits;
+use crate::pipeline::signature_queue::SignatureQueue;
 use crate::response::cors::Cors;
 use crate::response::refusal::{Failure, Refusal};
 use crate::response::request_id::RequestIds;
@@ -41,6 +42,7 @@ pub(crate) struct Gateway {
     /// Whether sessions are sealed.
     pub(crate) seal: SealNeed,
     pub(crate) key_cache: Arc<KeyCache>,
+    pub(crate) signatures: Arc<SignatureQueue>,
     pub(crate) journal: Journal,
     pub(crate) clock: Clock,
     pub(crate) deposits: Deposits,

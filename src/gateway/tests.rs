@@ -275,6 +275,7 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         proof: ProofNeed::Required,
         seal: SealNeed::Preferred,
         key_cache: known,
+        signatures: Arc::default(),
         journal,
         clock,
         deposits: Deposits::default(),

@@ -8,7 +8,10 @@ use countersign_keys::call::{CallTable, Lane, Route};
 use countersign_keys::core_token::{Authenticated, CoreKey, CoreTokens};
 use countersign_keys::freshness::Window;
 use countersign_keys::identity::{KeyId, Origin, ProviderId, Username};
-use countersign_keys::intent::{Fingerprint, IntentRejection, KeyWanted, PresentedIntent, Terms, Version1};
+use countersign_keys::intent::{
+    Fingerprint, IntentRejection, KeyWanted, PresentedIntent, SignatureCheck, Terms, VerifiedIntent, Version1,
+    check_together,
+};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::policy::{Policy, StepUp, SteppedUp};
 use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
@@ -16,6 +19,7 @@ use countersign_keys::request::{INTENT_MAX, Presented, PresentedDirect};
 use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
 use countersign_portal::CoreKeys;
+use countersign_portal::Intent;
 use countersign_portal::core::{Deed, Flavour};
 use countersign_portal::signer::{self, BrowserKey};
 
@@ -45,6 +49,21 @@ pub(crate) fn key(algorithm: Algorithm) -> BrowserKey {
         Algorithm::Es256 | Algorithm::EdDsa => BrowserKey::make(portal_algorithm(algorithm)).unwrap(),
         Algorithm::Ps256 | Algorithm::Rs256 => RSA.clone().with_algorithm(portal_algorithm(algorithm)),
     }
+}
+
+/// Good signatures of another user.
+fn neighbours(count: usize) -> Vec<SignatureCheck> {
+    static NEIGHBOUR: LazyLock<(Arc<EnrolledKey>, String)> = LazyLock::new(|| {
+        let key = BrowserKey::make(signer::Algorithm::EdDsa).unwrap();
+        let mut site = Site::new(Algorithm::EdDsa);
+        site.enrol(&key, Algorithm::EdDsa, Protocol::V2);
+        let text = Intent::of(AUDIENCE, USER, &Deed::trash("/1/a"), NOW).unwrap().sign(&key).unwrap();
+        (Arc::new(EnrolledKey::from_record(site.records.last().unwrap()).unwrap()), text)
+    });
+    let (key, text) = &*NEIGHBOUR;
+    let presented = PresentedIntent::parse(text, INTENT_MAX, Version1::Refused).unwrap();
+    let check = || presented.signature_check(key.owner(), std::slice::from_ref(key)).unwrap();
+    std::iter::repeat_with(check).take(count).collect()
 }
 
 /// A replay log in memory.
@@ -160,11 +179,8 @@ impl Site {
         let Authenticated::User(request) = self.tokens.borrow_mut().authenticate(presented, at(first))? else {
             return Err(Rejection::NoSuchCall);
         };
-        let terms = &self.policy.terms;
         let intent = request.intent().ok_or(IntentRejection::Missing)?;
-        let intent = PresentedIntent::parse(intent, INTENT_MAX, terms.version_1)?;
-        let keys = self.keys(request.username(), intent.key_wanted());
-        let intent = intent.verify(request.username(), &keys, terms, at(first))?;
+        let intent = self.verify(intent, request.username(), at(first))?;
         let items = Items::read(request.row(), body)?;
         let (verified, digests) = (intent.clone(), items.digests().to_vec());
         let bound = request.intend(intent)?.bind(items)?;
@@ -190,6 +206,34 @@ impl Site {
             assert!(intent.covers(&digests) && intent.expires() >= at(last) && intent.expires() <= at(last + 65));
         }
         Ok(())
+    }
+
+    /// Verifies an intent as an instance does. A gateway, which may check its signature together
+    /// with those of others, has to come to the same.
+    fn verify<'i>(
+        &self,
+        text: &'i str,
+        username: &Username,
+        now: Timestamp,
+    ) -> Result<VerifiedIntent<'i>, IntentRejection> {
+        let terms = &self.policy.terms;
+        let presented = || PresentedIntent::parse(text, INTENT_MAX, terms.version_1);
+        let keys = self.keys(username, presented()?.key_wanted());
+        let alone = presented()?.verify(username, &keys, terms, now);
+        for others in [0, 7] {
+            let Some(check) = presented()?.signature_check(username, &keys) else { continue };
+            let mut checks = neighbours(others);
+            checks.insert(others / 2, check);
+            let outcomes = check_together(checks);
+            let checked = outcomes[others / 2].as_ref();
+            let together = presented()?.verify_checked(checked, username, &keys, terms, now);
+            let told = |outcome: &Result<VerifiedIntent<'_>, IntentRejection>| {
+                outcome.as_ref().map(|intent| (intent.fingerprint(), intent.kid())).map_err(|error| *error)
+            };
+            assert_eq!(told(&together), told(&alone), "beside {others} others: {text}");
+            assert!(outcomes.iter().enumerate().all(|(at, outcome)| at == others / 2 || outcome.is_some()));
+        }
+        alone
     }
 
     /// Judges in the direct channel, with exactly these headers.

@@ -117,6 +117,9 @@ impl Exchange<'_> {
 
         let authorised = gateway.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
         let connection = budget.make_ready(gateway.connect_to_instance(&username)).await?;
+        // What is ready in this turn is consumed and forwarded back to back, so that the instances'
+        // side of the kernel is woken once.
+        tokio::task::yield_now().await;
         let permit = budget.make_ready(self.consume(authorised, deposit, epoch)).await?;
         let answer = forward::user(permit, &body.bytes, &gateway.upstreams, connection, budget, &self.id).await?;
         let answer = self.record_answer(answer).await;

@@ -15,7 +15,14 @@ impl Gateway {
     pub(crate) async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
         let presented = PresentedIntent::parse(text, INTENT_MAX, self.policy.terms.version_1)?;
         let keys = self.keys(username, presented.key_wanted()).await?;
-        Ok(presented.verify(username, keys.as_ref(), &self.policy.terms, self.now()?)?)
+        let (keys, terms) = (keys.as_ref(), &self.policy.terms);
+        Ok(match presented.signature_check(username, keys) {
+            Some(check) => {
+                let checked = self.signatures.check(check).await;
+                presented.verify_checked(checked.as_ref(), username, keys, terms, self.now()?)?
+            }
+            None => presented.verify(username, keys, terms, self.now()?)?,
+        })
     }
 
     pub(crate) async fn keys(&self, username: &Username, wanted: KeyWanted) -> Result<Keys, Refusal> {

@@ -96,7 +96,8 @@ async fn v07_v55_a_head_of_http2_without_an_end_is_cut_off() {
     let first = frame(HEADERS, END_STREAM, 1, &get("/ucloud/hpc/connect"));
     let endless = (0..4_000).map(move |_| frame(CONTINUATION, 0, 1, &padding));
     let (flooding, honest) = tokio::join!(flood(&tls, std::iter::once(first).chain(endless)), is_served(&tls));
-    assert!(flooding.0 < 8 * 1024 * 1024, "{} bytes were taken", flooding.0);
+    // Of 64 MB. The kernel's buffers of both sides, 10 MiB, count as taken.
+    assert!(flooding.0 < 16 * 1024 * 1024, "{} bytes were taken", flooding.0);
     assert_eq!(tls.test.upstream_saw().matches("POST ").count(), 1, "the honest one alone");
     assert!(honest && is_served(&tls).await);
 }
