@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::signer::Algorithm;
+
 /// The same work through Countersign, HAProxy and Envoy, side by side.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
@@ -52,6 +54,9 @@ pub(crate) struct CompareOptions {
     /// Rounds; in each, every proxy gets its turn
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
+    /// Users of Countersign, who take turns; the other proxies know one key
+    #[arg(long, default_value_t = 200)]
+    pub(crate) users: usize,
     /// Connections open at once
     #[arg(long, default_value_t = 32)]
     pub(crate) connections: usize,
@@ -79,6 +84,9 @@ pub(crate) struct TimingOptions {
     /// The program `countersign`
     #[arg(long)]
     pub(crate) countersign: PathBuf,
+    /// Algorithm of the users' keys
+    #[arg(long, value_enum, default_value_t = Algorithm::Ed25519)]
+    pub(crate) algorithm: Algorithm,
     /// Refusals of each kind for requests of Core
     #[arg(long, default_value_t = 2000)]
     pub(crate) samples: usize,

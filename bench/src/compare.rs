@@ -10,11 +10,12 @@ use crate::arguments::CompareOptions;
 use crate::client::{Client, Want, drive};
 use crate::error::BenchError;
 use crate::process;
-use crate::proxy::{Running, Site, countersign, envoy, haproxy};
+use crate::proxy::{Name, Running, Site, countersign, envoy, haproxy};
 use crate::report;
+use crate::signer::Algorithm;
 use crate::statistics::percentile;
 use crate::upstream::Upstream;
-use crate::workload::{Flaw, USERNAME, Workload, now_s};
+use crate::workload::{Flaw, Person, USERNAME, Workload, now_s};
 
 /// The core of the proxies, and the core of load and upstream, so that neither takes the other's
 /// time.
@@ -41,23 +42,28 @@ pub(crate) struct Turn {
 /// A proxy's turns, in the order of the rounds.
 pub(crate) struct Series {
     pub(crate) proxy: Running,
+    /// What it checks users' signatures with.
+    pub(crate) algorithm: Algorithm,
     pub(crate) protection: String,
     pub(crate) turns: Vec<Turn>,
 }
 
 pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
-    let workload = Workload::generate(USERNAME)?;
+    let workload = Workload::generate(USERNAME, Algorithm::Es256)?;
+    let [es256, ed25519] =
+        [Algorithm::Es256, Algorithm::Ed25519].map(|algorithm| workload.of_users(options.users, algorithm));
+    let workloads = Workloads { single: workload, es256: es256?, ed25519: ed25519? };
     let pinned = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > LOAD_CORE);
     if pinned {
         process::pin(LOAD_CORE)?;
     }
     let upstream = Upstream::start()?;
-    let site = Site::prepare(&workload, upstream.address())?;
+    let site = Site::prepare(&workloads.single, upstream.address())?;
 
     if pinned {
         process::pin(PROXY_CORE)?;
     }
-    let proxies = start(options, &site, &workload)?;
+    let proxies = start(options, &site, &workloads)?;
     if pinned {
         process::pin(LOAD_CORE)?;
     }
@@ -67,15 +73,15 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
         .build()
         .map_err(BenchError::io("the load's runtime"))?;
     let series = runtime.block_on(async {
-        let bench = Bench { client: Client::trusting(site.certificate())?, workload, upstream, options };
+        let bench = Bench { client: Client::trusting(site.certificate())?, workloads, upstream, options };
         let mut series = Vec::new();
-        for proxy in proxies {
-            let protection = bench.prove(&proxy).await?;
-            series.push(Series { proxy, protection, turns: Vec::new() });
+        for (proxy, algorithm) in proxies {
+            let protection = bench.prove(&proxy, algorithm).await?;
+            series.push(Series { proxy, algorithm, protection, turns: Vec::new() });
         }
         for _ in 0..options.rounds {
             for one in &mut series {
-                let turn = bench.turn(&one.proxy).await?;
+                let turn = bench.turn(&one.proxy, one.algorithm).await?;
                 one.turns.push(turn);
             }
         }
@@ -84,16 +90,44 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
     report::compare(&series, options, pinned)
 }
 
-fn start(options: &CompareOptions, site: &Site, workload: &Workload) -> Result<Vec<Running>, BenchError> {
+/// Who asks: many users of Countersign, with keys of either algorithm, and the one that the other
+/// proxies know.
+struct Workloads {
+    single: Workload,
+    es256: Workload,
+    ed25519: Workload,
+}
+
+impl Workloads {
+    fn of(&self, name: Name, algorithm: Algorithm) -> &Workload {
+        match (name, algorithm) {
+            (Name::Countersign, Algorithm::Es256) => &self.es256,
+            (Name::Countersign, Algorithm::Ed25519) => &self.ed25519,
+            (Name::HaProxy | Name::HaProxyBare | Name::Envoy, _) => &self.single,
+        }
+    }
+}
+
+fn start(
+    options: &CompareOptions,
+    site: &Site,
+    workloads: &Workloads,
+) -> Result<Vec<(Running, Algorithm)>, BenchError> {
     let mut proxies = Vec::new();
     if let Some(program) = &options.countersign {
-        proxies.push(countersign::prepare(program, site, vec![workload.first.enrolled()?], now_s())?.start()?);
+        for algorithm in [Algorithm::Ed25519, Algorithm::Es256] {
+            let users = workloads.of(Name::Countersign, algorithm).people().map(Person::enrolled);
+            let users = users.collect::<Result<_, _>>()?;
+            proxies.push((countersign::prepare(program, site, users, now_s())?.start()?, algorithm));
+        }
     }
     if let Some(program) = &options.haproxy {
-        proxies.push(haproxy::start(program, site)?);
+        for name in [Name::HaProxy, Name::HaProxyBare] {
+            proxies.push((haproxy::start(program, site, name)?, Algorithm::Es256));
+        }
     }
     if let Some(program) = &options.envoy {
-        proxies.push(envoy::start(program, site, workload)?);
+        proxies.push((envoy::start(program, site, &workloads.single)?, Algorithm::Es256));
     }
     if proxies.is_empty() {
         return Err(BenchError::Empty("name at least one of --countersign, --haproxy and --envoy"));
@@ -104,7 +138,7 @@ fn start(options: &CompareOptions, site: &Site, workload: &Workload) -> Result<V
 /// What a turn needs apart from the proxy.
 struct Bench<'a> {
     client: Client,
-    workload: Workload,
+    workloads: Workloads,
     upstream: Upstream,
     options: &'a CompareOptions,
 }
@@ -112,15 +146,19 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// Shows that the proxy forwards a good request and refuses each flawed one before the upstream
     /// sees it.
-    async fn prove(&self, proxy: &Running) -> Result<String, BenchError> {
+    async fn prove(&self, proxy: &Running, algorithm: Algorithm) -> Result<String, BenchError> {
+        let workload = self.workloads.of(proxy.name(), algorithm);
         let mut connection = self.client.connect(proxy).await?;
         let protection = connection.protection();
-        connection.settle(&self.workload).await?;
-        drive(proxy, vec![connection], self.workload.requests(1)?, self.want()).await?;
+        connection.settle(workload).await?;
+        drive(proxy, vec![connection], workload.requests(1)?, self.want()).await?;
+        if proxy.name() == Name::HaProxyBare {
+            return Ok(protection);
+        }
         for flaw in Flaw::ALL {
             let before = self.upstream.arrived();
             let mut connection = self.client.connect(proxy).await?;
-            let status = connection.exchange(&self.workload.flawed(flaw)?).await?.status;
+            let status = connection.exchange(&workload.flawed(flaw)?).await?.status;
             if !(400..500).contains(&status) || self.upstream.arrived() != before {
                 return Err(BenchError::BadAccepted { proxy: proxy.name(), what: flaw.words(), status });
             }
@@ -133,10 +171,11 @@ impl Bench<'_> {
         Want { status: 200, body: Some(self.upstream.answer().clone()) }
     }
 
-    async fn turn(&self, proxy: &Running) -> Result<Turn, BenchError> {
+    async fn turn(&self, proxy: &Running, algorithm: Algorithm) -> Result<Turn, BenchError> {
+        let workload = self.workloads.of(proxy.name(), algorithm);
         let connections = self.client.connect_all(proxy, self.options.connections).await?;
-        let warm_up = self.workload.requests(self.options.connections.saturating_mul(WARM_UP_PER_CONNECTION))?;
-        let requests = self.workload.requests(self.options.requests)?;
+        let warm_up = workload.requests(self.options.connections.saturating_mul(WARM_UP_PER_CONNECTION))?;
+        let requests = workload.requests(self.options.requests)?;
         let (connections, _) = drive(proxy, connections, warm_up, self.want()).await?;
 
         let parts = proxy.parts()?;

@@ -15,6 +15,7 @@ use countersign_keys::time::Timestamp;
 use serde::Serialize;
 
 use crate::error::BenchError;
+use crate::signer;
 
 /// The first byte of every record.
 const RECORD_VERSION: u8 = 1;
@@ -35,11 +36,20 @@ pub(crate) struct Enrolled {
 
 impl Enrolled {
     /// A user with this name and key.
-    pub(crate) fn new(username: &str, kid: &str, spki: &[u8]) -> Result<Self, BenchError> {
+    pub(crate) fn new(
+        username: &str,
+        kid: &str,
+        spki: &[u8],
+        algorithm: signer::Algorithm,
+    ) -> Result<Self, BenchError> {
+        let algorithm = match algorithm {
+            signer::Algorithm::Es256 => Algorithm::Es256,
+            signer::Algorithm::Ed25519 => Algorithm::EdDsa,
+        };
         Ok(Self {
             username: Username::parse(username).map_err(|_| BenchError::Keys("a username"))?,
             kid: KeyId::parse(kid).map_err(|_| BenchError::Keys("a key id"))?,
-            key: VerificationKey::from_spki_der(spki, Algorithm::Es256).map_err(|_| BenchError::Keys("a P-256 key"))?,
+            key: VerificationKey::from_spki_der(spki, algorithm).map_err(|_| BenchError::Keys("a public key"))?,
             instance_key: spki.to_vec(),
         })
     }

@@ -13,6 +13,7 @@ use crate::installed::{USERNAME, install, instance};
 use crate::process::{self, Taken};
 use crate::proxy::{Name, Site};
 use crate::report;
+use crate::signer::Algorithm;
 use crate::statistics::percentile;
 use crate::workload::Workload;
 
@@ -24,7 +25,7 @@ const POLL: Duration = Duration::from_millis(2);
 const ENDING: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
-    let workload = Workload::generate(USERNAME)?;
+    let workload = Workload::generate(USERNAME, Algorithm::Ed25519)?;
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
     let site = Site::prepare(&workload, nowhere)?;
     let proxy = install(&workload, &site)?;

@@ -11,7 +11,7 @@ use countersign_keys::call::{CallTable, Lane, Method, Route};
 use countersign_keys::core_token::{Authenticated, CoreKey, CoreTokens};
 use countersign_keys::freshness::Window;
 use countersign_keys::identity::{Origin, ProviderId};
-use countersign_keys::intent::{PresentedIntent, Terms, Version1};
+use countersign_keys::intent::{PresentedIntent, SignatureCheck, TOGETHER_MAX, Terms, Version1, check_together};
 use countersign_keys::jws::CompactJws;
 use countersign_keys::keyring::{EnrolledKey, VerificationKey};
 use countersign_keys::policy::Policy;
@@ -24,6 +24,7 @@ use crate::arguments::JudgementOptions;
 use crate::error::BenchError;
 use crate::process;
 use crate::report;
+use crate::signer::Algorithm;
 use crate::workload::{self, ORIGIN, PROVIDER, Workload, now_s};
 
 const WINDOW: Window = Window { lifetime_max_s: 60, future_skew_s: 5 };
@@ -39,17 +40,21 @@ impl ReplayLog for InMemory {
 }
 
 pub(crate) fn run(options: &JudgementOptions) -> Result<(), BenchError> {
-    let workload = Workload::generate(workload::USERNAME)?;
+    [Algorithm::Ed25519, Algorithm::Es256].into_iter().try_for_each(|algorithm| run_for(options, algorithm))
+}
+
+fn run_for(options: &JudgementOptions, algorithm: Algorithm) -> Result<(), BenchError> {
+    let workload = Workload::generate(workload::USERNAME, algorithm)?;
     let judge = Judge::new(&workload, options.requests)?;
     let intents = (0..options.requests).map(|_| workload.intent(&workload.first)).collect::<Result<Vec<_>, _>>()?;
+    let refused = || BenchError::Keys("a good signature was refused");
 
     let begun = process::cpu_time(&[getpid()])?;
-    for intent in &intents {
-        if !judge.check_signature(black_box(intent)) {
-            return Err(BenchError::Keys("a good signature was refused"));
-        }
+    if !intents.iter().all(|intent| judge.check_signature(black_box(intent))) {
+        return Err(refused());
     }
     let signature = process::cpu_time(&[getpid()])?.saturating_sub(begun);
+
     let mut tokens = CoreTokens::new(judge.core.clone());
     let begun = process::cpu_time(&[getpid()])?;
     for intent in &intents {
@@ -61,10 +66,23 @@ pub(crate) fn run(options: &JudgementOptions) -> Result<(), BenchError> {
         time.as_secs_f64() * 1e6 / f64::from(u32::try_from(options.requests).unwrap_or(u32::MAX).max(1))
     };
     report::line(&format!(
-        "one ES256 check {:.1} µs; the whole judgement of a request {:.1} µs, that check in it",
+        "{algorithm:?}: one check {:.1} µs; the whole judgement of a request {:.1} µs, that check in it",
         each(signature),
         each(judgement)
-    ))
+    ))?;
+    for together in [2, 4, 8, TOGETHER_MAX] {
+        let begun = process::cpu_time(&[getpid()])?;
+        for intents in intents.chunks(together) {
+            let checks: Option<Vec<_>> = intents.iter().map(|intent| judge.signature_check(intent)).collect();
+            let Some(checks) = checks else { return Ok(()) }; // not of this algorithm
+            if !check_together(black_box(checks)).iter().all(Option::is_some) {
+                return Err(refused());
+            }
+        }
+        let took = process::cpu_time(&[getpid()])?.saturating_sub(begun);
+        report::line(&format!("{algorithm:?}: one of {together} checks together {:.1} µs", each(took)))?;
+    }
+    Ok(())
 }
 
 /// The gateway's state when a request arrives.
@@ -103,6 +121,11 @@ impl Judge {
             log: InMemory(used.into()),
             now,
         })
+    }
+
+    fn signature_check(&self, intent: &str) -> Option<SignatureCheck> {
+        let presented = PresentedIntent::parse(intent, INTENT_MAX, Version1::Refused).ok()?;
+        presented.signature_check(self.keys.first()?.owner(), &self.keys)
     }
 
     fn check_signature(&self, intent: &str) -> bool {

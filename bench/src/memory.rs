@@ -9,6 +9,7 @@ use crate::error::BenchError;
 use crate::process;
 use crate::proxy::{Running, Site, countersign};
 use crate::report;
+use crate::signer::Algorithm;
 use crate::upstream::Upstream;
 use crate::workload::{self, Person, USERNAME, Workload, now_s};
 
@@ -62,8 +63,8 @@ pub(crate) fn run(options: &MemoryOptions) -> Result<(), BenchError> {
 
 /// Records the memory, and the time from the start until a stranger's request was answered.
 async fn measure(options: &MemoryOptions, users: usize, moments: &mut Vec<Moment>) -> Result<Duration, BenchError> {
-    let workload = Workload::generate(USERNAME)?;
-    let strangers = (1..users).map(|number| Person::generate(&format!("user{number}#0001")));
+    let workload = Workload::generate(USERNAME, Algorithm::Ed25519)?;
+    let strangers = (1..users).map(|number| Person::generate(&format!("user{number}#0001"), Algorithm::Ed25519));
     let strangers = strangers.collect::<Result<Vec<_>, _>>()?;
     let upstream = Upstream::start()?;
     let site = Site::prepare(&workload, upstream.address())?;

@@ -34,6 +34,8 @@ const WORDS_SHOWN: usize = 2000;
 pub(crate) enum Name {
     Countersign,
     HaProxy,
+    /// HAProxy that checks nothing.
+    HaProxyBare,
     Envoy,
 }
 
@@ -42,6 +44,7 @@ impl fmt::Display for Name {
         f.pad(match self {
             Self::Countersign => "Countersign",
             Self::HaProxy => "HAProxy",
+            Self::HaProxyBare => "HAProxy without checks",
             Self::Envoy => "Envoy",
         })
     }
@@ -144,7 +147,7 @@ impl Running {
         let processes = self.processes()?;
         match self.name {
             Name::Countersign => countersign::parts(processes),
-            Name::HaProxy | Name::Envoy => Ok(vec![Part { label: "all", processes }]),
+            Name::HaProxy | Name::HaProxyBare | Name::Envoy => Ok(vec![Part { label: "all", processes }]),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::error::BenchError;
 use crate::memory::Moment;
 use crate::proxy::Name;
 use crate::replay::Size;
+use crate::signer::Algorithm;
 use crate::statistics::median;
 
 /// Prints the error and its sources to standard error.
@@ -75,7 +76,7 @@ fn heading(text: &mut String, series: &[Series], options: &CompareOptions, pinne
         false => writeln!(text, "one core only: the load shares it with the proxies, so latencies say little")?,
     }
     for one in series {
-        writeln!(text, "{} {}, {}", one.proxy.name(), one.proxy.version(), one.protection)?;
+        writeln!(text, "{} {}, {}", label(one), one.proxy.version(), one.protection)?;
     }
     let given = [
         (Name::Countersign, options.countersign.is_some()),
@@ -100,7 +101,7 @@ fn table(text: &mut String, series: &[Series]) -> std::fmt::Result {
         write!(
             text,
             "{:<24} {:>10.1} {:>11.0} {:>7.2} {:>7.2} {:>8.0}%",
-            one.proxy.name(),
+            label(one),
             middle(cpu_us),
             middle(|turn| f64::from(count(turn)) / turn.elapsed.as_secs_f64()),
             middle(|turn| turn.p50.as_secs_f64() * 1e3),
@@ -118,6 +119,15 @@ fn table(text: &mut String, series: &[Series]) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// A row's name: Countersign runs once for each algorithm.
+fn label(one: &Series) -> String {
+    match (one.proxy.name(), one.algorithm) {
+        (name @ Name::Countersign, Algorithm::Es256) => format!("{name}, ES256"),
+        (name @ Name::Countersign, Algorithm::Ed25519) => format!("{name}, Ed25519"),
+        (name @ (Name::HaProxy | Name::HaProxyBare | Name::Envoy), _) => name.to_string(),
+    }
 }
 
 /// The rest of a row: this series' CPU time divided by HAProxy's of the same round.

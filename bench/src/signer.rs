@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::{self, SystemRandom};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -70,11 +70,33 @@ impl CoreSigner {
     }
 }
 
+/// The algorithm of users' keys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub(crate) enum Algorithm {
+    Es256,
+    Ed25519,
+}
+
+impl Algorithm {
+    /// The value of `alg`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Ed25519 => "EdDSA",
+        }
+    }
+}
+
 /// A user's signing key, as their browser would hold it.
 pub(crate) struct UserSigner {
-    key: EcdsaKeyPair,
+    key: UserKey,
     key_id: String,
     random: SystemRandom,
+}
+
+enum UserKey {
+    Es256(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
 }
 
 /// A user's request.
@@ -86,9 +108,12 @@ pub(crate) struct Wish<'a> {
 }
 
 impl UserSigner {
-    pub(crate) fn generate() -> Result<Self, BenchError> {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-            .map_err(|_| BenchError::Keys("P-256 generation"))?;
+    pub(crate) fn generate(algorithm: Algorithm) -> Result<Self, BenchError> {
+        let key = match algorithm {
+            Algorithm::Es256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(UserKey::Es256),
+            Algorithm::Ed25519 => Ed25519KeyPair::generate().map(UserKey::Ed25519),
+        };
+        let key = key.map_err(|_| BenchError::Keys("a user's key"))?;
         Ok(Self { key, key_id: random_text::<KEY_ID_BYTES>()?, random: SystemRandom::new() })
     }
 
@@ -99,11 +124,22 @@ impl UserSigner {
             "iat": now_s, "exp": now_s.saturating_add(INTENT_LIFETIME_S),
             "jti": random_text::<TOKEN_ID_BYTES>()?, "params": [wish.digest],
         });
-        let header = json!({"alg": "ES256", "kid": self.key_id, "typ": "ucloud-intent+jwt"});
+        let header = json!({"alg": self.algorithm().as_str(), "kid": self.key_id, "typ": "ucloud-intent+jwt"});
         let input = signing_input(&header, &claims);
-        let signature =
-            self.key.sign(&self.random, input.as_bytes()).map_err(|_| BenchError::Keys("P-256 signature"))?;
+        let signature = match &self.key {
+            UserKey::Es256(key) => {
+                key.sign(&self.random, input.as_bytes()).map_err(|_| BenchError::Keys("P-256 signature"))?
+            }
+            UserKey::Ed25519(key) => key.sign(input.as_bytes()),
+        };
         Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    pub(crate) const fn algorithm(&self) -> Algorithm {
+        match self.key {
+            UserKey::Es256(_) => Algorithm::Es256,
+            UserKey::Ed25519(_) => Algorithm::Ed25519,
+        }
     }
 
     pub(crate) fn key_id(&self) -> &str {
@@ -111,8 +147,11 @@ impl UserSigner {
     }
 
     pub(crate) fn public_spki(&self) -> Result<Vec<u8>, BenchError> {
-        let der: PublicKeyX509Der<'_> =
-            self.key.public_key().as_der().map_err(|_| BenchError::Keys("P-256 public key"))?;
+        let der: PublicKeyX509Der<'_> = match &self.key {
+            UserKey::Es256(key) => key.public_key().as_der(),
+            UserKey::Ed25519(key) => key.public_key().as_der(),
+        }
+        .map_err(|_| BenchError::Keys("a user's public key"))?;
         Ok(der.as_ref().to_vec())
     }
 
@@ -120,9 +159,11 @@ impl UserSigner {
         Ok(pem(&self.public_spki()?))
     }
 
+    /// For proxies that verify ES256.
     pub(crate) fn jwks(&self) -> Result<Value, BenchError> {
+        let UserKey::Es256(key) = &self.key else { return Err(BenchError::Keys("a P-256 key")) };
         // An uncompressed point: 0x04, then the two coordinates.
-        let point = self.key.public_key().as_ref();
+        let point = key.public_key().as_ref();
         let (x, y) = match point.split_first() {
             Some((4, coordinates)) if coordinates.len() == 64 => coordinates.split_at(32),
             _ => return Err(BenchError::Keys("P-256 public key")),

@@ -57,7 +57,7 @@ pub(crate) fn run(options: &TimingOptions) -> Result<(), BenchError> {
         .build()
         .map_err(BenchError::io("the load's runtime"))?;
     runtime.block_on(async {
-        let workload = Workload::generate(USERNAME)?;
+        let workload = Workload::generate(USERNAME, options.algorithm)?;
         let upstream = Upstream::start()?;
         let site = Site::prepare(&workload, upstream.address())?;
         let client = Client::trusting(site.certificate())?;
@@ -119,10 +119,12 @@ async fn once(
     // caches an answer for a second.
     let (username, intent) = match kind {
         Kind::UnknownUser | Kind::UnknownUserAgain => {
-            let person = Person::generate("bench#0002")?;
+            let person = Person::generate("bench#0002", workload.first.signer.algorithm())?;
             (person.username.clone(), workload.intent(&person)?)
         }
-        Kind::UnknownKey => (USERNAME.to_owned(), workload.intent(&Person::generate(USERNAME)?)?),
+        Kind::UnknownKey => {
+            (USERNAME.to_owned(), workload.intent(&Person::generate(USERNAME, workload.first.signer.algorithm())?)?)
+        }
         Kind::BadSignature => (USERNAME.to_owned(), workload::tampered(&workload.intent(&workload.first)?)),
     };
     let request = match sender {

@@ -26,6 +26,7 @@ use crate::installed::{ACCOUNT, USERNAME, account, give, install, instance};
 use crate::process;
 use crate::proxy::{Name, Running, Site, free_address};
 use crate::report;
+use crate::signer::Algorithm;
 use crate::signer::sha256;
 use crate::statistics::percentile;
 use crate::workload::{FOLDER, PROVIDER, Workload};
@@ -43,7 +44,7 @@ const SUITE: &str = "TLS_AES_128_GCM_SHA256";
 const MIB: u64 = 1024 * 1024;
 
 pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
-    let workload = Workload::generate(USERNAME)?;
+    let workload = Workload::generate(USERNAME, Algorithm::Ed25519)?;
     let site = Site::prepare(&workload, SocketAddr::from(([127, 0, 0, 1], 1)))?;
     let proxy = install(&workload, &site)?;
     let user = account(ACCOUNT)?;

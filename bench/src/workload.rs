@@ -3,6 +3,7 @@
 //! compares.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -11,18 +12,20 @@ use serde_json::{Value, json};
 
 use crate::enrolled::Enrolled;
 use crate::error::BenchError;
-use crate::signer::{CoreSigner, UserSigner, Wish, digest_of, digest_of_strings};
+use crate::signer::{Algorithm, CoreSigner, UserSigner, Wish, digest_of, digest_of_strings};
 
 pub(crate) const PROVIDER: &str = "hpc";
 pub(crate) const ORIGIN: &str = "https://hpc.example.org";
 pub(crate) const USERNAME: &str = "bench#0001";
 pub(crate) const FOLDER: &str = "/home/docs";
 
-/// Core, its request, and the first of its users.
+/// Core, its request, and its users.
 pub(crate) struct Workload {
-    pub(crate) core: CoreSigner,
-    /// The user with an instance.
+    pub(crate) core: Rc<CoreSigner>,
+    /// The user of all requests but those of [`Workload::requests`].
     pub(crate) first: Person,
+    /// More users, who take turns with the first.
+    pub(crate) others: Vec<Person>,
     /// Core sends the same token with every request until it is about to expire.
     token: String,
     body: String,
@@ -36,13 +39,13 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    pub(crate) fn generate(username: &str) -> Result<Self, BenchError> {
-        Ok(Self { username: username.to_owned(), signer: UserSigner::generate()? })
+    pub(crate) fn generate(username: &str, algorithm: Algorithm) -> Result<Self, BenchError> {
+        Ok(Self { username: username.to_owned(), signer: UserSigner::generate(algorithm)? })
     }
 
     /// The user's data at a provider.
     pub(crate) fn enrolled(&self) -> Result<Enrolled, BenchError> {
-        Enrolled::new(&self.username, self.signer.key_id(), &self.signer.public_spki()?)
+        Enrolled::new(&self.username, self.signer.key_id(), &self.signer.public_spki()?, self.signer.algorithm())
     }
 }
 
@@ -70,21 +73,39 @@ impl Flaw {
 }
 
 impl Workload {
-    pub(crate) fn generate(username: &str) -> Result<Self, BenchError> {
-        let core = CoreSigner::generate()?;
+    pub(crate) fn generate(username: &str, algorithm: Algorithm) -> Result<Self, BenchError> {
+        Self::of_core(Rc::new(CoreSigner::generate()?), username, algorithm)
+    }
+
+    /// The work of that many users of the same Core.
+    pub(crate) fn of_users(&self, users: usize, algorithm: Algorithm) -> Result<Self, BenchError> {
+        let mut workload = Self::of_core(Rc::clone(&self.core), &self.first.username, algorithm)?;
+        let others = (1..users).map(|number| Person::generate(&format!("bench{number}#0001"), algorithm));
+        workload.others = others.collect::<Result<_, _>>()?;
+        Ok(workload)
+    }
+
+    fn of_core(core: Rc<CoreSigner>, username: &str, algorithm: Algorithm) -> Result<Self, BenchError> {
         let token = core.token(now_s())?;
         Ok(Self {
             core,
-            first: Person::generate(username)?,
+            first: Person::generate(username, algorithm)?,
+            others: Vec::new(),
             token,
             body: browse_body().to_string(),
             digest: digest_of_strings(&BTreeMap::from([("path", Some(FOLDER))])),
         })
     }
 
-    /// Renders this many good requests of the first user, all with different intents, signed now.
+    /// Renders this many good requests, of all users in turn, all with different intents, signed
+    /// now.
     pub(crate) fn requests(&self, count: usize) -> Result<Vec<Vec<u8>>, BenchError> {
-        (0..count).map(|_| self.request_of(&self.first)).collect()
+        self.people().cycle().take(count).map(|person| self.request_of(person)).collect()
+    }
+
+    /// All users.
+    pub(crate) fn people(&self) -> impl Iterator<Item = &Person> + Clone {
+        std::iter::once(&self.first).chain(&self.others)
     }
 
     /// A good request, signed now.

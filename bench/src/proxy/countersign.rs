@@ -14,16 +14,16 @@ use super::{Name, Part, Running, Site, free_address, version};
 use crate::enrolled::{self, Enrolled};
 use crate::error::BenchError;
 use crate::process;
-use crate::workload::{ORIGIN, PROVIDER, USERNAME};
+use crate::workload::{ORIGIN, PROVIDER};
 
 /// An account without files: Countersign refuses to run as root, even if root runs the bench.
 const NOBODY: u32 = 65_534;
 
-/// Prepares configuration, state and a store with these users. The first has the dummy as its
+/// Prepares configuration, state and a store with these users. All have the dummy as their
 /// instance.
 pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: i64) -> Result<Installed, BenchError> {
     let address = free_address()?;
-    let home = site.path("countersign");
+    let home = site.path(&format!("countersign-{}", address.port()));
     let state = home.join("state");
     for directory in [&home, &state, &home.join("ipc")] {
         fs::create_dir(directory).map_err(BenchError::io("Countersign's directories"))?;
@@ -32,6 +32,10 @@ pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: 
     let copy = home.join("program");
     fs::copy(program, &copy).map_err(BenchError::io("copying Countersign"))?;
     fs::copy(site.path("key.pem"), home.join("key.pem")).map_err(BenchError::io("copying the TLS key"))?;
+    let instances: Vec<_> = users
+        .iter()
+        .map(|user| format!("{{ username = \"{}\", address = \"{}\" }}", user.username, site.upstream))
+        .collect();
     enrolled::store(&state.join("store"), users, now_s)?;
 
     let configuration = format!(
@@ -39,9 +43,9 @@ pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: 
          [core]\norigin = \"https://cloud.example.org\"\npublic_key = \"../core.pem\"\n\
          [gateway]\nlisten = [\"{address}\"]\nthreads = 1\nsandbox = \"available\"\n\
          tls = {{ certificate = \"../chain.pem\", key = \"key.pem\" }}\n\
-         [instances]\nlaunch = \"static\"\nstatic = [ {{ username = \"{USERNAME}\", address = \"{upstream}\" }} ]\n\
+         [instances]\nlaunch = \"static\"\nstatic = [ {instances} ]\n\
          [ipc]\ndirectory = \"ipc\"\n[state]\ndirectory = \"state\"\n",
-        upstream = site.upstream,
+        instances = instances.join(", "),
     );
     let configuration_file = home.join("config.toml");
     fs::write(&configuration_file, configuration).map_err(BenchError::io("Countersign's configuration"))?;
@@ -51,7 +55,7 @@ pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: 
     if geteuid().is_root() {
         give_away(&home)?;
     }
-    Ok(Installed { program: copy, configuration: configuration_file, address, log: site.path("countersign.log") })
+    Ok(Installed { program: copy, configuration: configuration_file, address, log: home.join("log") })
 }
 
 /// A prepared installation. It can be started any number of times.

@@ -1,4 +1,5 @@
 //! HAProxy with one thread. It checks only the two signatures: no claims, no parameters, no replay.
+//! Without checks it shows what forwarding alone costs.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,27 +7,38 @@ use std::process::Command;
 use super::{Name, Running, Site, free_address, version};
 use crate::error::BenchError;
 
-pub(crate) fn start(program: &Path, site: &Site) -> Result<Running, BenchError> {
+pub(crate) fn start(program: &Path, site: &Site, name: Name) -> Result<Running, BenchError> {
     let address = free_address()?;
     let (certificate, core, user) = (site.path("chain-and-key.pem"), site.path("core.pem"), site.path("user.pem"));
     // The algorithm is an argument of `jwt_verify`, so the token's own `alg` does not matter. 1
     // means "verified".
+    let checks = match name {
+        Name::HaProxyBare => String::new(),
+        Name::Countersign | Name::HaProxy | Name::Envoy => format!(
+            "    http-request deny deny_status 401 unless {{ http_auth_bearer,jwt_verify(\"RS256\",\"{core}\") -m int 1 }}\n    \
+             http-request deny deny_status 403 unless {{ req.hdr(ucloud-signed-intent),jwt_verify(\"ES256\",\"{user}\") -m int 1 }}\n",
+            core = core.display(),
+            user = user.display(),
+        ),
+    };
     let configuration = format!(
         "global\n    nbthread 1\n    maxconn 1000\n\
          defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n    timeout connect 5s\n    \
          timeout client 60s\n    timeout server 60s\n    timeout http-keep-alive 60s\n\
-         frontend provider\n    bind {address} ssl crt {certificate} alpn http/1.1\n    \
-         http-request deny deny_status 401 unless {{ http_auth_bearer,jwt_verify(\"RS256\",\"{core}\") -m int 1 }}\n    \
-         http-request deny deny_status 403 unless {{ req.hdr(ucloud-signed-intent),jwt_verify(\"ES256\",\"{user}\") -m int 1 }}\n    \
+         frontend provider\n    bind {address} ssl crt {certificate} alpn http/1.1\n{checks}    \
          default_backend instance\n\
          backend instance\n    server dummy {upstream}\n",
         certificate = certificate.display(),
-        core = core.display(),
-        user = user.display(),
         upstream = site.upstream,
     );
-    let file = site.write("haproxy.cfg", &configuration)?;
+    let file = site.write(&format!("haproxy-{}.cfg", address.port()), &configuration)?;
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(file);
-    Running::start(Name::HaProxy, version(program, "-v")?, command, address, &site.path("haproxy.log"))
+    Running::start(
+        name,
+        version(program, "-v")?,
+        command,
+        address,
+        &site.path(&format!("haproxy-{}.log", address.port())),
+    )
 }
