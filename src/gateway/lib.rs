@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use countersign_keys::core_token::CoreTokens;
 use countersign_keys::identity::Uid;
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -176,8 +177,8 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
     runtime.block_on(async {
         let line = ControlLine::new(UnixStream::from_std(control)?);
         let key_cache = Arc::new(KeyCache::new(line.say()));
-        let Opened { journal, audit, ids, key } = opened;
-        let gateway = Arc::new(gateway(&config, Arc::clone(&key_cache), journal, audit, ids)?);
+        let key = opened.key.clone();
+        let gateway = Arc::new(gateway(&config, Arc::clone(&key_cache), opened)?);
         let tls = key.clone().map(tls::acceptor).transpose()?;
         let renewable =
             Renewable { maintenance: Arc::clone(&gateway.maintenance), tls: config.gateway.tls.clone().zip(key) };
@@ -216,6 +217,8 @@ struct Opened {
     /// Opened before the sandbox, because the random source probes the system on first use.
     ids: RequestIds,
     key: Option<Arc<CurrentKey>>,
+    /// Idle connections to instances, as many as the limit of open files leaves.
+    idle_max: usize,
 }
 
 impl Opened {
@@ -229,7 +232,10 @@ impl Opened {
         let audit = DecisionLog::open(log, config.audit.segment_max)
             .map_err(|source| GatewayFailure::File { path, source })?
             .under(pseudonyms(config)?);
-        Ok(Self { journal, audit, ids: RequestIds::new()?, key })
+        let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)?;
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let idle_max = upstream::idle_max(descriptors, config.gateway.connections_max);
+        Ok(Self { journal, audit, ids: RequestIds::new()?, key, idle_max })
     }
 }
 
@@ -320,9 +326,7 @@ fn runtime(config: &Config) -> io::Result<Runtime> {
 fn gateway(
     config: &Config,
     key_cache: Arc<KeyCache>,
-    journal: Journal,
-    audit: DecisionLog,
-    ids: RequestIds,
+    Opened { journal, audit, ids, key: _, idle_max }: Opened,
 ) -> Result<Gateway, GatewayFailure> {
     let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()), key: None };
     Ok(Gateway {
@@ -338,7 +342,7 @@ fn gateway(
         clock: Clock::System,
         deposits: Deposits::default(),
         deposit_wait: config.intent.deposit_wait,
-        upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()))),
+        upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()), idle_max)),
         server: Arc::new(server),
         audit,
         body_max: config.gateway.body_max,

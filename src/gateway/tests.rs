@@ -280,7 +280,7 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         clock,
         deposits: Deposits::default(),
         deposit_wait: Duration::from_millis(200),
-        upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()))),
+        upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()), 64)),
         server: Arc::new(service),
         audit: DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap()),
         body_max: 64 * 1024,

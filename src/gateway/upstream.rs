@@ -37,8 +37,11 @@ use countersign_os::clock::random_bytes;
 /// Idle connections to one upstream. One user's instance rarely has more requests at a time.
 const IDLE_EACH_MAX: usize = 32;
 
-/// Idle connections in all: a third of the descriptors that a process usually gets.
-const IDLE_MAX: usize = 4_096;
+/// Fewest idle connections in all, however few descriptors the process gets.
+const IDLE_MIN: usize = 64;
+
+/// Descriptors for all but connections: logs, listening sockets, the control channel.
+const OTHER_DESCRIPTORS: usize = 256;
 
 /// How long a connection stays idle. An instance closes after 120 s, so the gateway closes first.
 const IDLE_FOR: Duration = Duration::from_secs(60);
@@ -46,10 +49,18 @@ const IDLE_FOR: Duration = Duration::from_secs(60);
 /// How long connecting may take, on one machine.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// The idle connections. Bounded by the constants above; evicts by age.
+/// The idle connections. Bounded by `idle_max` and the constants above; evicts by age.
 pub(crate) struct Upstreams {
     idle: Mutex<Idle>,
+    idle_max: usize,
     own_uid: Uid,
+}
+
+/// Idle connections in all that a process may keep: one for each active user, as far as its
+/// descriptors reach. Each client's connection may need one more for its request.
+pub(crate) fn idle_max(descriptors: usize, connections_max: usize) -> usize {
+    let taken = connections_max.saturating_mul(2).saturating_add(OTHER_DESCRIPTORS);
+    descriptors.saturating_sub(taken).max(IDLE_MIN)
 }
 
 #[derive(Default)]
@@ -62,8 +73,8 @@ struct Idle {
 
 impl Upstreams {
     /// `own_uid` is the account that makes the sockets: the server's and the gateway's.
-    pub(crate) fn new(own_uid: Uid) -> Self {
-        Self { idle: Mutex::default(), own_uid }
+    pub(crate) fn new(own_uid: Uid, idle_max: usize) -> Self {
+        Self { idle: Mutex::default(), idle_max, own_uid }
     }
 
     /// A pooled connection to that address, or a new one.
@@ -126,7 +137,7 @@ impl Upstreams {
     fn keep(&self, mut connection: Connection) {
         connection.rest(Instant::now());
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.count >= IDLE_MAX {
+        if idle.count >= self.idle_max {
             return;
         }
         let kept = idle.by_address.entry(place_of(connection.address())).or_default();
@@ -167,9 +178,13 @@ mod tests {
 
     impl Upstream {
         fn new(own_uid: Uid) -> Self {
+            Self::keeping(own_uid, IDLE_MIN)
+        }
+
+        fn keeping(own_uid: Uid, idle_max: usize) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let listener = UnixListener::bind(directory.path().join("u.sock")).unwrap();
-            Self { directory, listener, upstreams: Arc::new(Upstreams::new(own_uid)) }
+            Self { directory, listener, upstreams: Arc::new(Upstreams::new(own_uid, idle_max)) }
         }
 
         fn address(&self) -> Arc<InstanceAddress> {
@@ -350,5 +365,23 @@ mod tests {
         assert!(matches!(upstream.upstreams.connect(&address).await, Err(UpstreamFailure::Absent)));
         std::fs::remove_file(upstream.directory.path().join("u.sock")).unwrap();
         assert!(matches!(upstream.upstreams.connect(&address).await, Err(UpstreamFailure::Absent)));
+    }
+
+    #[test]
+    fn one_connection_for_each_user_is_kept_as_far_as_the_descriptors_reach() {
+        assert_eq!(idle_max(65_536, 4_096), 57_088);
+        assert_eq!(idle_max(1_024, 4_096), IDLE_MIN);
+        assert_eq!(idle_max(usize::MAX, 200_000), usize::MAX - 400_256);
+    }
+
+    #[tokio::test]
+    async fn no_more_connections_are_kept_than_there_is_room_for() {
+        let upstream = Upstream::keeping(own_uid(), 2);
+        let address = upstream.address();
+        for kept in [1, 2, 2] {
+            let connection = upstream.upstreams.connect_anew(&address).await.unwrap();
+            upstream.upstreams.keep(connection);
+            assert_eq!(upstream.upstreams.idle.lock().unwrap().count, kept);
+        }
     }
 }
