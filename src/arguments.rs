@@ -157,7 +157,7 @@ pub(crate) struct Approve {
     #[arg(long, visible_alias = "user", value_name = "ACCOUNT", conflicts_with = "home")]
     pub(crate) uid: Option<String>,
     #[command(flatten)]
-    pub(crate) manner: Manner,
+    pub(crate) manner: CommonFlags,
 }
 
 /// `countersign connect start`
@@ -167,12 +167,12 @@ pub(crate) struct Start {
     #[arg(value_name = "USERNAME")]
     pub(crate) username: String,
     #[command(flatten)]
-    pub(crate) manner: Manner,
+    pub(crate) manner: CommonFlags,
 }
 
 /// Confirmation, and the home directory.
 #[derive(Args, Debug)]
-pub(crate) struct Manner {
+pub(crate) struct CommonFlags {
     /// Do not ask for confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
@@ -209,7 +209,7 @@ pub(crate) struct ConnectRemove {
     #[arg(value_name = "USERNAME")]
     pub(crate) username: Option<String>,
     #[command(flatten)]
-    pub(crate) manner: Manner,
+    pub(crate) manner: CommonFlags,
 }
 
 /// `countersign keys`

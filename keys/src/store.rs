@@ -49,8 +49,8 @@ pub enum Table {
     TicketsByAge,
     /// By code: the ticket hash.
     Codes,
-    /// By username: [`records::Errand`].
-    Errands,
+    /// By username: [`records::OutboxEntry`].
+    Outbox,
     /// By name: a number that only grows, or the number of tickets.
     Counters,
     /// By username: [`passkeys::Passkeys`].
@@ -60,7 +60,7 @@ pub enum Table {
     /// By username, a zero byte and the provider's id of the drive: [`drives::Drive`].
     Drives,
     /// By the same, until Core has registered the drive: the same.
-    DriveErrands,
+    DriveOutbox,
     /// By its number, big-endian: [`tasks::Task`].
     Tasks,
 }
@@ -76,12 +76,12 @@ impl Table {
         Self::TicketsBySender,
         Self::TicketsByAge,
         Self::Codes,
-        Self::Errands,
+        Self::Outbox,
         Self::Counters,
         Self::Passkeys,
         Self::PasskeyIds,
         Self::Drives,
-        Self::DriveErrands,
+        Self::DriveOutbox,
         Self::Tasks,
     ];
 
@@ -104,12 +104,12 @@ impl Table {
             Self::TicketsBySender => "tickets_by_sender",
             Self::TicketsByAge => "tickets_by_age",
             Self::Codes => "codes",
-            Self::Errands => "errands",
+            Self::Outbox => "errands",
             Self::Counters => "counters",
             Self::Passkeys => "passkeys",
             Self::PasskeyIds => "passkey_ids",
             Self::Drives => "drives",
-            Self::DriveErrands => "drive_errands",
+            Self::DriveOutbox => "drive_errands",
             Self::Tasks => "tasks",
         }
     }

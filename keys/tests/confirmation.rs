@@ -9,7 +9,7 @@ use crate::support::registry::{
 use countersign_keys::enrolment::TICKET_LIFETIME_S;
 use countersign_keys::identity::KeyId;
 use countersign_keys::keyring::{KeyState, Protocol};
-use countersign_keys::store::records::{Begun, Death, Offer, Tell, TicketState};
+use countersign_keys::store::records::{Begun, CoreMessage, Death, Offer, TicketState};
 use countersign_keys::store::registry::{Ended, Naming, NewConnection, Registry, RegistryRejection};
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::tickets::TicketRejection;
@@ -31,7 +31,7 @@ fn v69_s06_a_connection_begun_here_needs_cores_word_for_the_name() {
     let approve = |offer: &Offer, n: u8, uid| fixture.registry.approve(&offer.code, &connection("alice", n, uid), NOW);
     assert_eq!(rejected(approve(&taken, 1, BOB_UID)), unconfirmed);
     assert!(fixture.registry.user(&user("alice")).unwrap().is_none());
-    assert!(fixture.errands().is_empty(), "Core hears nothing");
+    assert!(fixture.outbox().is_empty(), "Core hears nothing");
 
     // A ticket of another user, a ticket that was begun here, and no ticket.
     fixture.open(&ticket(2, "bob", Begun::AtCore, None));
@@ -98,7 +98,7 @@ fn v69_s06_a_connection_that_core_began_displaces_one_that_nobody_confirmed() {
     assert_eq!(key.state, KeyState::Revoked);
     assert_eq!(fixture.registry.usernames(BOB_UID).unwrap(), []);
     assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), [user("alice")]);
-    assert_eq!(fixture.errands().last().unwrap().tell, Tell::Approve);
+    assert_eq!(fixture.outbox().last().unwrap().message, CoreMessage::Approve);
     // A confirmed connection is not replaced.
     let by_other_uid = rejected(fixture.connect(3, "alice", 3, BOB_UID));
     assert_eq!(by_other_uid, TicketRejection::Registry(RegistryRejection::UserMappedOtherwise));

@@ -42,9 +42,9 @@ fn child_that_writes_until_it_is_killed() {
             .transact(&|transaction| {
                 transaction.write(Table::Keys, &step_key(step), value(step))?;
                 transaction.write(Table::Users, b"last", step.to_be_bytes().to_vec())?;
-                transaction.write(Table::Errands, &step_key(step), value(step))?;
+                transaction.write(Table::Outbox, &step_key(step), value(step))?;
                 if step >= 3 {
-                    transaction.remove(Table::Errands, &step_key(step - 3))?;
+                    transaction.remove(Table::Outbox, &step_key(step - 3))?;
                 }
                 Ok(Verdict::Commit)
             })
@@ -101,7 +101,7 @@ fn compare(path: &std::path::Path, acknowledged: Option<u64>) {
     );
     let last = store.read(Table::Users, b"last").unwrap();
     assert_eq!(last, done.checked_sub(1).map(|step| step.to_be_bytes().to_vec()), "half a transaction");
-    let errands = store.scan(Table::Errands, b"", None, usize::MAX).unwrap();
+    let entries = store.scan(Table::Outbox, b"", None, usize::MAX).unwrap();
     let want: Vec<_> = (done.saturating_sub(3)..done).map(|step| (step_key(step).to_vec(), value(step))).collect();
-    assert_eq!(errands, want, "half a transaction");
+    assert_eq!(entries, want, "half a transaction");
 }

@@ -9,7 +9,7 @@ use countersign_keys::enrolment::TICKET_LIFETIME_S;
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol};
 use countersign_keys::store::drives::{CoreDriveId, DRIVES_MAX, DriveRejection};
-use countersign_keys::store::records::{Begun, Death, Tell, TicketState};
+use countersign_keys::store::records::{Begun, CoreMessage, Death, TicketState};
 use countersign_keys::store::registry::{Authority, KEYS_MAX, NewConnection, RegistryRejection, Sharing};
 use countersign_keys::store::tickets::TicketRejection;
 
@@ -25,7 +25,7 @@ fn a_ticket_goes_from_open_over_offered_to_approved() {
     assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), [user("alice")]);
     let key = fixture.registry.key(&user("alice"), &kid).unwrap().unwrap();
     assert_eq!((key.state, key.expires), (KeyState::Active, NOW.plus(180 * DAY_S)));
-    assert_eq!(fixture.errands()[0].tell, Tell::Approve);
+    assert_eq!(fixture.outbox()[0].message, CoreMessage::Approve);
 }
 
 #[test]
@@ -284,35 +284,35 @@ fn a_disconnection_revokes_every_key_and_tells_core_unless_core_said_so() {
     assert_eq!(rejected(foreign), RegistryRejection::NotConnected);
     let ended = fixture.registry.disconnect(Authority::Account(ALICE_UID), &user("alice")).unwrap();
     assert_eq!((ended.uid, ended.kids), (ALICE_UID, vec![KeyId::from_bytes([2; 16])]));
-    assert_eq!(fixture.errands()[0].tell, Tell::Clear);
+    assert_eq!(fixture.outbox()[0].message, CoreMessage::Clear);
     assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), []);
     let again = fixture.registry.disconnect(Authority::Administrator, &user("alice"));
     assert_eq!(rejected(again), RegistryRejection::NotConnected);
 
     fixture.connect(2, "alice", 3, ALICE_UID).unwrap();
-    assert_eq!(fixture.errands()[0].tell, Tell::Approve);
+    assert_eq!(fixture.outbox()[0].message, CoreMessage::Approve);
     fixture.registry.disconnect(Authority::Core, &user("alice")).unwrap();
-    assert_eq!(fixture.errands(), []);
+    assert_eq!(fixture.outbox(), []);
     let key = fixture.registry.key(&user("alice"), &KeyId::from_bytes([3; 16])).unwrap().unwrap();
     assert_eq!(key.state, KeyState::Revoked);
 }
 
 #[test]
-fn an_errand_is_finished_only_if_none_took_its_place() {
+fn a_message_is_finished_only_if_none_took_its_place() {
     let fixture = fixture();
     fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
-    let approve = fixture.errands().remove(0);
+    let approve = fixture.outbox().remove(0);
     fixture.registry.disconnect(Authority::Core, &user("alice")).unwrap();
     fixture.connect(2, "alice", 2, ALICE_UID).unwrap();
-    fixture.registry.finish_errand(&approve).unwrap();
+    fixture.registry.finish_entry(&approve).unwrap();
     let told = || fixture.registry.user(&user("alice")).unwrap().unwrap().connection.unwrap().core_told;
-    assert_eq!((fixture.errands().len(), told()), (1, false));
-    fixture.registry.finish_errand(&fixture.errands()[0]).unwrap();
-    assert_eq!((fixture.errands().len(), told()), (0, true));
+    assert_eq!((fixture.outbox().len(), told()), (1, false));
+    fixture.registry.finish_entry(&fixture.outbox()[0]).unwrap();
+    assert_eq!((fixture.outbox().len(), told()), (0, true));
 
     // Core need not hear of a second key of a connected user.
     fixture.connect(3, "alice", 3, ALICE_UID).unwrap();
-    assert_eq!((fixture.errands().len(), told()), (0, true));
+    assert_eq!((fixture.outbox().len(), told()), (0, true));
 }
 
 #[test]
@@ -344,10 +344,10 @@ fn a_connection_that_is_over_is_kept_and_opens_again_with_an_approval() {
     const LASTS_S: i64 = 3600;
     let fixture = fixture();
     fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
-    let tell = || fixture.registry.errands_after(None, 9).unwrap().first().map(|errand| errand.tell);
+    let tell = || fixture.registry.outbox_after(None, 9).unwrap().first().map(|entry| entry.message);
     let done = || {
-        let errand = fixture.registry.errands_after(None, 9).unwrap().remove(0);
-        fixture.registry.finish_errand(&errand).unwrap();
+        let entry = fixture.registry.outbox_after(None, 9).unwrap().remove(0);
+        fixture.registry.finish_entry(&entry).unwrap();
     };
     let alice = || fixture.registry.user(&user("alice")).unwrap().unwrap().connection.unwrap();
     done();
@@ -359,7 +359,7 @@ fn a_connection_that_is_over_is_kept_and_opens_again_with_an_approval() {
     assert_eq!(note("alice", NOW.plus(-1)), None, "who was approved since");
     assert_eq!(tell(), None);
     assert_eq!(note("alice", NOW), Some(ALICE_UID));
-    assert_eq!((tell(), alice().core_told), (Some(Tell::Clear), false));
+    assert_eq!((tell(), alice().core_told), (Some(CoreMessage::Clear), false));
     assert_eq!(note("alice", NOW), None, "once");
     assert_eq!(alice().end(None), Some(over), "it stays over if connections last for ever from now on");
     assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), [user("alice")], "nobody else takes its place");
@@ -377,7 +377,7 @@ fn a_connection_that_is_over_is_kept_and_opens_again_with_an_approval() {
     let new = NewConnection { key: KeyRecord { created: later, ..new.key.clone() }, ..new };
     fixture.registry.approve(&second.code, &new, NOW).unwrap();
     assert_eq!((alice().since, alice().end(Some(LASTS_S))), (NOW, Some(later.plus(LASTS_S))));
-    assert_eq!((alice().end(None), tell()), (None, Some(Tell::Approve)));
+    assert_eq!((alice().end(None), tell()), (None, Some(CoreMessage::Approve)));
     done();
     assert!(alice().core_told);
     for n in [1, 3] {
@@ -391,9 +391,9 @@ fn a_connection_that_is_over_is_kept_and_opens_again_with_an_approval() {
 fn core_is_not_told_again_of_another_browser() {
     let fixture = fixture();
     fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
-    fixture.registry.finish_errand(&fixture.registry.errands_after(None, 9).unwrap()[0]).unwrap();
+    fixture.registry.finish_entry(&fixture.registry.outbox_after(None, 9).unwrap()[0]).unwrap();
     fixture.connect(2, "alice", 2, ALICE_UID).unwrap();
-    assert_eq!(fixture.registry.errands_after(None, 9).unwrap(), []);
+    assert_eq!(fixture.registry.outbox_after(None, 9).unwrap(), []);
 }
 
 #[test]

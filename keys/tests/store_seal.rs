@@ -247,7 +247,7 @@ fn v74_r06_a_store_of_an_earlier_release_gets_its_seal() {
         let store = SledStore::open(&outside.path().join("store")).unwrap();
         store
             .transact(&|transaction| {
-                transaction.write(Table::Errands, b"x", b"y".to_vec())?;
+                transaction.write(Table::Outbox, b"x", b"y".to_vec())?;
                 Ok(Verdict::Commit)
             })
             .unwrap();
@@ -392,13 +392,13 @@ fn child_that_changes_a_sealed_store_until_it_is_killed() {
     let Some(state) = std::env::var_os(CHILD) else { return };
     let state = Path::new(&state);
     let store = SealedStore::open(sled(state).unwrap(), state).unwrap();
-    let steps = store.scan(Table::Errands, b"", None, usize::MAX).unwrap().len();
+    let steps = store.scan(Table::Outbox, b"", None, usize::MAX).unwrap().len();
     for step in steps.. {
         let n = u32::try_from(step % 200).unwrap();
         enrol_in(&store, n);
         store
             .transact(&|transaction| {
-                transaction.write(Table::Errands, &step.to_be_bytes(), vec![b'x'; step % 700])?;
+                transaction.write(Table::Outbox, &step.to_be_bytes(), vec![b'x'; step % 700])?;
                 let at = [name(n).as_str().as_bytes(), &[0], kid(n).as_bytes()].concat();
                 transaction.remove(Table::Keys, &at)?;
                 Ok(Verdict::Commit)
@@ -438,6 +438,6 @@ fn v74_r06_an_honest_kill_never_keeps_the_store_from_opening() {
         drop(records);
     }
     let store = sled(state).unwrap();
-    let steps = store.scan(Table::Errands, b"", None, usize::MAX).unwrap().len() as u64;
+    let steps = store.scan(Table::Outbox, b"", None, usize::MAX).unwrap().len() as u64;
     assert!(acknowledged.is_some_and(|last: u64| last > KILLS && steps > last), "{acknowledged:?} of {steps}");
 }

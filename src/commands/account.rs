@@ -54,7 +54,7 @@ impl AccountFailure {
 
 /// The account that a command line names.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Meant<'a> {
+pub(super) enum TargetAccount<'a> {
     /// The caller's own. The text advises root, which has none.
     Own(&'static str),
     /// The account with this uid. Only root can name another account than its own.
@@ -75,30 +75,30 @@ pub(super) struct Account {
 
 impl Account {
     /// Looks the account up, and becomes it for good if root named another.
-    pub(super) fn acting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
+    pub(super) fn acting(meant: TargetAccount<'_>) -> Result<Self, AccountFailure> {
         Self::named(meant)?.become_it()
     }
 
     /// Like [`Account::acting`], for an account to connect. Refuses an expired account, whose
     /// instance would not start; the server cannot check that. Only root can read the expiry, so
     /// this checks before it gives root up.
-    pub(super) fn connecting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
+    pub(super) fn connecting(meant: TargetAccount<'_>) -> Result<Self, AccountFailure> {
         let account = Self::named(meant)?;
         accounts::refuse_expired(&account.name)?;
         account.become_it()
     }
 
     /// Looks the account up, and refuses a caller who may not act for it.
-    fn named(meant: Meant<'_>) -> Result<Self, AccountFailure> {
+    fn named(meant: TargetAccount<'_>) -> Result<Self, AccountFailure> {
         if getuid() != geteuid() {
             return Err(AccountFailure::Disguised);
         }
         let own = Uid(getuid().as_raw());
         let account = match meant {
-            Meant::Own(advice) if own == Uid(0) => return Err(AccountFailure::RootForNobody(advice)),
-            Meant::Own(_) => Self::of_uid(own)?,
-            Meant::Uid(uid) => Self::of_uid(uid)?,
-            Meant::Named(named) => Self::of_name_or_uid(named)?,
+            TargetAccount::Own(advice) if own == Uid(0) => return Err(AccountFailure::RootForNobody(advice)),
+            TargetAccount::Own(_) => Self::of_uid(own)?,
+            TargetAccount::Uid(uid) => Self::of_uid(uid)?,
+            TargetAccount::Named(named) => Self::of_name_or_uid(named)?,
         };
         if account.uid != own && own != Uid(0) {
             return Err(AccountFailure::NotRoot(account.name));

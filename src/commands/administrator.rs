@@ -9,7 +9,7 @@ use std::path::Path;
 use countersign_keys::identity::Uid;
 use nix::unistd::geteuid;
 
-use crate::commands::account::{Account, Meant};
+use crate::commands::account::{Account, TargetAccount};
 use crate::commands::error::CommandError;
 use countersign_config::Config;
 
@@ -25,7 +25,7 @@ pub(super) fn load_config(path: &Path) -> Result<Config, CommandError> {
         if owner == Uid(0) {
             return Err(CommandError::ServerIsRoot { directory: directory.clone() });
         }
-        Account::acting(Meant::Uid(owner))?;
+        Account::acting(TargetAccount::Uid(owner))?;
     }
     Ok(config)
 }

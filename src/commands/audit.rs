@@ -20,7 +20,7 @@ pub(super) use self::key::print as key;
 pub(super) use self::prove::print as prove;
 pub(super) use self::show::print as show;
 pub(super) use self::verify::print as verify;
-use crate::commands::account::{Account, Meant};
+use crate::commands::account::{Account, TargetAccount};
 use crate::commands::error::CommandError;
 use countersign_audit::LogLayout;
 use countersign_config::Config;
@@ -67,7 +67,7 @@ fn become_owner(directory: &Path) -> Result<(), CommandError> {
     let metadata =
         fs::metadata(directory).map_err(|source| CommandError::File { path: directory.to_owned(), source })?;
     if geteuid().is_root() && metadata.uid() != 0 {
-        Account::acting(Meant::Uid(Uid(metadata.uid())))?;
+        Account::acting(TargetAccount::Uid(Uid(metadata.uid())))?;
     }
     Ok(())
 }

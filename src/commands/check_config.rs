@@ -13,7 +13,7 @@ use countersign_keys::policy::StepUp;
 use countersign_keys::session::{ProofNeed, SealNeed};
 
 use crate::arguments::CheckConfig;
-use crate::commands::account::{Account, AccountFailure, Meant};
+use crate::commands::account::{Account, AccountFailure, TargetAccount};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
@@ -87,14 +87,14 @@ enum CheckedAs {
 /// the owner of the state directory. Any other user cannot read the secrets, which is correct.
 fn checked(user: Option<&str>, path: &Path) -> Result<(Config, CheckedAs), CommandError> {
     if let Some(named) = user {
-        Account::acting(Meant::Named(named))?;
+        Account::acting(TargetAccount::Named(named))?;
         return Ok((Config::load(path)?, CheckedAs::TheServer));
     }
     let own = Uid(geteuid().as_raw());
     let state = Config::load_for_command(path).ok().and_then(|config| std::fs::metadata(config.state.directory).ok());
     let owner = state.map_or(own, |state| Uid(state.uid()));
     if own == Uid(0) && owner != own {
-        match Account::acting(Meant::Uid(owner)) {
+        match Account::acting(TargetAccount::Uid(owner)) {
             Ok(_) => {}
             // The directory belongs to no account. The check then runs as root, and reports that.
             Err(AccountFailure::Unknown(_)) => {}

@@ -9,12 +9,12 @@ use countersign_keys::time::Timestamp;
 
 use nix::unistd::getuid;
 
-use crate::arguments::{Approve, ConnectList, ConnectRemove, Manner, Start};
-use crate::commands::account::{Account, Meant};
+use crate::arguments::{Approve, CommonFlags, ConnectList, ConnectRemove, Start};
+use crate::commands::account::{Account, TargetAccount};
 use crate::commands::administrator;
 use crate::commands::error::CommandError;
 use crate::commands::instance_key;
-use crate::commands::offer::{CheckedOffer, OfferLie};
+use crate::commands::offer::{CheckedOffer, OfferMismatch};
 use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{Consent, Width, qr, show, show_json, show_table};
 use crate::commands::text::{moment, remark, span};
@@ -36,10 +36,10 @@ const QUESTION: &str = "Does the page in your browser show these six words? Let 
 
 /// `connect approve CODE`
 pub(super) fn approve(arguments: Approve, config: &Path) -> Result<(), CommandError> {
-    let Approve { code, uid, manner: Manner { yes, home } } = arguments;
+    let Approve { code, uid, manner: CommonFlags { yes, home } } = arguments;
     let meant = match uid.as_deref() {
-        Some(named) => Meant::Named(named),
-        None => Meant::Own("name the account with --uid, as in: countersign connect approve CODE --uid 1100"),
+        Some(named) => TargetAccount::Named(named),
+        None => TargetAccount::Own("name the account with --uid, as in: countersign connect approve CODE --uid 1100"),
     };
     let account = Account::connecting(meant)?.at_home(home);
     let code = Code::parse(&code).map_err(CommandError::Code)?;
@@ -54,9 +54,10 @@ pub(super) fn approve(arguments: Approve, config: &Path) -> Result<(), CommandEr
 
 /// `connect start USERNAME`
 pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError> {
-    let Start { username, manner: Manner { yes, home } } = arguments;
+    let Start { username, manner: CommonFlags { yes, home } } = arguments;
     let account =
-        Account::connecting(Meant::Own("a connection is begun by its user, logged in as themselves"))?.at_home(home);
+        Account::connecting(TargetAccount::Own("a connection is begun by its user, logged in as themselves"))?
+            .at_home(home);
     let username = Username::parse(&username)?;
     let consent = Consent::from_flag(yes);
     consent.require_someone()?;
@@ -64,11 +65,11 @@ pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError>
     let server = ServerLine::of(&config)?;
     let begun: Started =
         server.ask(server_protocol::CONNECT_START, &server_protocol::Start { username: username.clone() })?;
-    let ticket = Ticket::parse(&begun.ticket).map_err(|_| OfferLie::Ticket)?;
+    let ticket = Ticket::parse(&begun.ticket).map_err(|_| OfferMismatch::Ticket)?;
     // A compromised server must not send the browser elsewhere.
     let page = format!("{}/ucloud/{}/connect#{}", config.provider.origin, config.provider.id, begun.ticket);
     if begun.url != page {
-        return Err(OfferLie::Page.into());
+        return Err(OfferMismatch::Page.into());
     }
     if let Some(picture) = qr(&page) {
         show(&picture)?;
@@ -120,7 +121,7 @@ fn approve_offer(
     let question =
         server_protocol::Approve { code: offer.code().to_string(), account: account.name().to_owned(), instance_key };
     let activated = server.ask(server_protocol::CONNECT_APPROVE, &question).and_then(|approved: Approved| {
-        if approved.username == owner && approved.kid == kid { Ok(approved) } else { Err(OfferLie::Code.into()) }
+        if approved.username == owner && approved.kid == kid { Ok(approved) } else { Err(OfferMismatch::Code.into()) }
     });
     match activated {
         Ok(approved) => {
@@ -204,7 +205,7 @@ fn row(connection: &Connection, now: Timestamp) -> [String; 7] {
 
 /// `connect remove`
 pub(super) fn remove(arguments: ConnectRemove, config: &Path) -> Result<(), CommandError> {
-    let ConnectRemove { username, manner: Manner { yes, home } } = arguments;
+    let ConnectRemove { username, manner: CommonFlags { yes, home } } = arguments;
     let username = username.map(|username| Username::parse(&username)).transpose()?;
     let consent = Consent::from_flag(yes);
     consent.require_someone()?;
@@ -226,7 +227,7 @@ pub(super) fn remove(arguments: ConnectRemove, config: &Path) -> Result<(), Comm
         );
         return Ok(());
     }
-    let account = Account::acting(Meant::Own(""))?.at_home(home);
+    let account = Account::acting(TargetAccount::Own(""))?.at_home(home);
     let pins = account.pins(&config.provider.id);
     let count = pins.remove_where(|key| usernames.contains(&key.owner))?;
     if count > 0 {

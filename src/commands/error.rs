@@ -11,7 +11,7 @@ use countersign_keys::store::sealed_store::UnsealedStore;
 
 use crate::commands::account::AccountFailure;
 use crate::commands::instance_key::InstanceKeyFailure;
-use crate::commands::offer::OfferLie;
+use crate::commands::offer::OfferMismatch;
 use countersign_audit::proof::ProofRejection;
 use countersign_audit::{CheckpointRejection, NoKey};
 use countersign_config::ConfigError;
@@ -84,7 +84,7 @@ pub(crate) enum CommandError {
     Answer(#[source] Option<serde_json::Error>),
     /// The server's answer contradicts what the user typed.
     #[error(transparent)]
-    Lie(#[from] OfferLie),
+    Lie(#[from] OfferMismatch),
     /// The connection page's ticket is dead.
     #[error("{}", death(*.0))]
     TicketDead(Death),

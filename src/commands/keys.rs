@@ -17,7 +17,7 @@ use countersign_keys::time::Timestamp;
 use serde::Serialize;
 
 use crate::arguments::{AlgorithmWord, KeysAdd, KeysList, KeysRevoke, Whose};
-use crate::commands::account::{Account, Meant};
+use crate::commands::account::{Account, TargetAccount};
 use crate::commands::error::CommandError;
 use crate::commands::offer::short_name;
 use crate::commands::server_line::ServerLine;
@@ -37,7 +37,7 @@ const KEY_FILE_MAX: u64 = 64 * 1024;
 const ADVICE: &str = "name the account with --user, as in: countersign keys list --user alice";
 
 fn account_of(whose: Whose) -> Result<Account, CommandError> {
-    let meant = whose.user.as_deref().map_or(Meant::Own(ADVICE), Meant::Named);
+    let meant = whose.user.as_deref().map_or(TargetAccount::Own(ADVICE), TargetAccount::Named);
     Ok(Account::acting(meant)?.at_home(whose.home))
 }
 

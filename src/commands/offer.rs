@@ -18,7 +18,7 @@ use countersign_os::quoted::{quoted, word};
 
 /// Why an offer is refused.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OfferLie {
+pub(crate) enum OfferMismatch {
     /// Ticket, user and key have another code.
     #[error(
         "the server answered with an offer that does not match this code. Approve nothing, and tell this machine's administrator: \
@@ -56,9 +56,9 @@ pub(super) struct CheckedOffer {
 
 impl CheckedOffer {
     /// Checks an offer against the typed code.
-    pub(super) fn check(offer: Offer, typed: &Code, config: &Config) -> Result<Self, OfferLie> {
+    pub(super) fn check(offer: Offer, typed: &Code, config: &Config) -> Result<Self, OfferMismatch> {
         let offer = Self::compute(offer, config)?;
-        if offer.code == *typed { Ok(offer) } else { Err(OfferLie::Code) }
+        if offer.code == *typed { Ok(offer) } else { Err(OfferMismatch::Code) }
     }
 
     /// Checks an offer against the ticket and user of a connection that was begun here.
@@ -67,21 +67,21 @@ impl CheckedOffer {
         ticket: &TicketHash,
         username: &Username,
         config: &Config,
-    ) -> Result<Self, OfferLie> {
+    ) -> Result<Self, OfferMismatch> {
         if offer.username != *username {
-            return Err(OfferLie::Username);
+            return Err(OfferMismatch::Username);
         }
         let offer = Self::compute(offer, config)?;
-        if offer.code == Code::of(ticket, username, &offer.key) { Ok(offer) } else { Err(OfferLie::Code) }
+        if offer.code == Code::of(ticket, username, &offer.key) { Ok(offer) } else { Err(OfferMismatch::Code) }
     }
 
-    fn compute(offer: Offer, config: &Config) -> Result<Self, OfferLie> {
+    fn compute(offer: Offer, config: &Config) -> Result<Self, OfferMismatch> {
         if offer.provider != config.provider.id.as_str() || offer.origin != config.provider.origin.as_str() {
-            return Err(OfferLie::Provider(offer.provider));
+            return Err(OfferMismatch::Provider(offer.provider));
         }
-        let ticket = TicketHash::try_from(offer.ticket_hash.clone()).map_err(|_| OfferLie::Ticket)?;
-        let der = STANDARD.decode(&offer.spki).map_err(|_| OfferLie::Key(KeyRejection::Form))?;
-        let key = VerificationKey::from_spki_der(&der, offer.algorithm).map_err(OfferLie::Key)?;
+        let ticket = TicketHash::try_from(offer.ticket_hash.clone()).map_err(|_| OfferMismatch::Ticket)?;
+        let der = STANDARD.decode(&offer.spki).map_err(|_| OfferMismatch::Key(KeyRejection::Form))?;
+        let key = VerificationKey::from_spki_der(&der, offer.algorithm).map_err(OfferMismatch::Key)?;
         let code = Code::of(&ticket, &offer.username, &key);
         Ok(Self { offer, code, key })
     }

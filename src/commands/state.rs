@@ -15,7 +15,7 @@ use nix::unistd::{geteuid, getuid};
 use time::OffsetDateTime;
 
 use crate::arguments::{KeysWord, StateAccept};
-use crate::commands::account::{Account, Meant};
+use crate::commands::account::{Account, TargetAccount};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{Consent, show};
 use countersign_audit::{Decision, DecisionLog, Process, Verdict};
@@ -37,7 +37,7 @@ pub(super) fn accept(arguments: &StateAccept, path: &Path) -> Result<(), Command
     let metadata =
         std::fs::metadata(directory).map_err(|source| CommandError::File { path: directory.clone(), source })?;
     if geteuid().is_root() && metadata.uid() != 0 {
-        Account::acting(Meant::Uid(Uid(metadata.uid())))?;
+        Account::acting(TargetAccount::Uid(Uid(metadata.uid())))?;
     }
     let _held = StateDirectory::claim(&config.state)?;
     let (keys, note) = match arguments.keys {

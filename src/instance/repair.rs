@@ -53,7 +53,7 @@ impl Denied {
                 moment(*until)
             )),
             Refusal::Unreadable(_) => {
-                repair("The clock of the computing centre cannot be read. Tell its staff.".into())
+                repair("The clock of the computing centre cannot be read. CoreMessage its staff.".into())
             }
             Refusal::Rejection(rejection) => match replay(rejection) {
                 Some(ReplayError::Unwritable) => repair(

@@ -51,7 +51,7 @@ pub(crate) struct Server {
     /// Threads for blocking work, by sender.
     pub(crate) turns: Arc<Turns>,
     /// Notified when Core must be told something.
-    pub(crate) errands: Arc<Notify>,
+    pub(crate) entries: Arc<Notify>,
     /// Counts changes of connections. Tasks that wait for a change subscribe to it.
     pub(crate) changes: watch::Sender<u64>,
     /// Turns true when the server stops.

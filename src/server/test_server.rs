@@ -139,7 +139,7 @@ impl TestServer {
             passkeys: PasskeyCeremonies::new(&config.provider.origin, &config.provider.id),
             polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
             turns: Arc::default(),
-            errands: Arc::default(),
+            entries: Arc::default(),
             changes: watch::Sender::new(0),
             stop: watch::Sender::new(false),
             maintenance: CurrentMaintenance::new(config.maintenance.clone()),

@@ -109,7 +109,7 @@ impl<S: Store> Registry<S> {
     /// The store failed.
     pub fn drives_to_register(&self, after: Option<&Drive>, count: usize) -> Result<Vec<Drive>, StoreFailure> {
         let after = after.map(|drive| key_of(&drive.username, &drive.id));
-        read(Table::DriveErrands, &self.store().scan(Table::DriveErrands, b"", after.as_deref(), count)?)
+        read(Table::DriveOutbox, &self.store().scan(Table::DriveOutbox, b"", after.as_deref(), count)?)
     }
 
     /// Records a user's drives, up to [`DRIVES_MAX`]. Returns how many were new.
@@ -130,7 +130,7 @@ impl<S: Store> Registry<S> {
                 if transaction.read(Table::Drives, &key)?.is_none() {
                     let drive = Drive { username: username.clone(), id: (*id).clone(), core_id: None, asked: false };
                     put(transaction, Table::Drives, &key, &drive)?;
-                    put(transaction, Table::DriveErrands, &key, &drive)?;
+                    put(transaction, Table::DriveOutbox, &key, &drive)?;
                 }
             }
             Ok(added.len())
@@ -174,7 +174,7 @@ impl<S: Store> Registry<S> {
         let key = key_of(username, id);
         self.write(|transaction| {
             transaction.remove(Table::Drives, &key)?;
-            transaction.remove(Table::DriveErrands, &key)?;
+            transaction.remove(Table::DriveOutbox, &key)?;
             Ok(())
         })
     }
@@ -191,7 +191,7 @@ impl<S: Store> Registry<S> {
             };
             drive.asked = true;
             put(transaction, Table::Drives, &key, &drive)?;
-            put(transaction, Table::DriveErrands, &key, &drive)?;
+            put(transaction, Table::DriveOutbox, &key, &drive)?;
             Ok(Ok(()))
         })
     }
@@ -222,7 +222,7 @@ impl<S: Store> Registry<S> {
             }
             drive.core_id = Some(core_id.clone());
             put(transaction, Table::Drives, &key, &drive)?;
-            transaction.remove(Table::DriveErrands, &key)?;
+            transaction.remove(Table::DriveOutbox, &key)?;
             Ok(Ok(()))
         })
     }

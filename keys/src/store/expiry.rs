@@ -3,8 +3,8 @@
 //! The mapping, keys and passkeys stay in the store and give no access. A new approval at the
 //! centre makes them valid again.
 
-use super::records::Tell;
-use super::registry::{Registry, note_errand, read_user};
+use super::records::CoreMessage;
+use super::registry::{Registry, queue_message, read_user};
 use super::typed::put;
 use super::{Store, StoreFailure, Table};
 use crate::identity::{Uid, Username};
@@ -37,7 +37,7 @@ impl<S: Store> Registry<S> {
             connection.core_told = false;
             let uid = connection.uid;
             put(transaction, Table::Users, username.as_str().as_bytes(), &user)?;
-            note_errand(transaction, username, Tell::Clear)?;
+            queue_message(transaction, username, CoreMessage::Clear)?;
             Ok(Some(uid))
         })
     }

@@ -165,11 +165,12 @@ pub struct Offer {
 /// one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Errand {
+pub struct OutboxEntry {
     /// The user concerned.
     pub username: Username,
     /// The message.
-    pub tell: Tell,
+    #[serde(rename = "tell")]
+    pub message: CoreMessage,
     /// Distinguishes it from a message that replaced it while it was being sent.
     pub number: u64,
 }
@@ -177,7 +178,7 @@ pub struct Errand {
 /// A message to Core.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Tell {
+pub enum CoreMessage {
     /// The user is connected. The server always clears the connection at Core first.
     #[serde(alias = "clear_then_approve")]
     Approve,

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use super::passkey_table::forget_passkeys;
-use super::records::{Connection, Errand, Tell, User};
+use super::records::{Connection, CoreMessage, OutboxEntry, User};
 use super::typed::{fetch, put};
 use super::{Interrupted, Store, StoreFailure, Table, Transaction, Verdict, decode, encode};
 use crate::identity::{KeyId, Uid, Username};
@@ -21,8 +21,8 @@ pub const KEYS_MAX: usize = 16;
 /// Most usernames that share a uid, where sharing is allowed (development only).
 const SHARED_MAX: usize = 64;
 
-/// The counter with the number of the latest errand.
-const ERRAND_COUNTER: &[u8] = b"errand";
+/// The counter with the number of the latest entry.
+const OUTBOX_COUNTER: &[u8] = b"errand";
 
 /// A change that the rules do not allow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -258,7 +258,7 @@ impl<S: Store> Registry<S> {
     }
 
     /// Ends a user's connection: removes the mapping and the passkeys, revokes every key, and
-    /// records an errand to Core.
+    /// records an entry to Core.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
@@ -279,47 +279,47 @@ impl<S: Store> Registry<S> {
             }
             let ended = end(transaction, &user, connection.uid)?;
             if authority == Authority::Core {
-                transaction.remove(Table::Errands, username.as_str().as_bytes())?;
+                transaction.remove(Table::Outbox, username.as_str().as_bytes())?;
             } else {
-                note_errand(transaction, username, Tell::Clear)?;
+                queue_message(transaction, username, CoreMessage::Clear)?;
             }
             Ok(Ok(ended))
         })
     }
 
-    /// At most `count` errands to Core, of users whose names come after the given one.
+    /// At most `count` entries to Core, of users whose names come after the given one.
     ///
     /// # Errors
     /// The store failed.
-    pub fn errands_after(&self, after: Option<&Username>, count: usize) -> Result<Vec<Errand>, StoreFailure> {
+    pub fn outbox_after(&self, after: Option<&Username>, count: usize) -> Result<Vec<OutboxEntry>, StoreFailure> {
         let after = after.map(|username| username.as_str().as_bytes());
-        let entries = self.store.scan(Table::Errands, b"", after, count)?;
-        entries.iter().map(|(_, value)| decode(Table::Errands, value)).collect()
+        let entries = self.store.scan(Table::Outbox, b"", after, count)?;
+        entries.iter().map(|(_, value)| decode(Table::Outbox, value)).collect()
     }
 
-    /// The errand to Core for a user.
+    /// The entry to Core for a user.
     ///
     /// # Errors
     /// The store failed.
-    pub fn errand(&self, username: &Username) -> Result<Option<Errand>, StoreFailure> {
-        self.record(Table::Errands, username.as_str().as_bytes())
+    pub fn outbox_entry(&self, username: &Username) -> Result<Option<OutboxEntry>, StoreFailure> {
+        self.record(Table::Outbox, username.as_str().as_bytes())
     }
 
-    /// Records that Core was told. Keeps an errand that replaced this one meanwhile.
+    /// Records that Core was told. Keeps an entry that replaced this one meanwhile.
     ///
     /// # Errors
     /// The store failed.
-    pub fn finish_errand(&self, done: &Errand) -> Result<(), StoreFailure> {
+    pub fn finish_entry(&self, done: &OutboxEntry) -> Result<(), StoreFailure> {
         let name = done.username.as_str().as_bytes();
         self.write(|transaction| {
-            let errand: Option<Errand> = fetch(transaction, Table::Errands, name)?;
-            if errand.is_none_or(|errand| errand.number != done.number) {
+            let entry: Option<OutboxEntry> = fetch(transaction, Table::Outbox, name)?;
+            if entry.is_none_or(|entry| entry.number != done.number) {
                 return Ok(());
             }
-            transaction.remove(Table::Errands, name)?;
+            transaction.remove(Table::Outbox, name)?;
             if let Some(mut user) = read_user(transaction, &done.username)?
                 && let Some(connection) = user.connection.as_mut()
-                && done.tell != Tell::Clear
+                && done.message != CoreMessage::Clear
             {
                 connection.core_told = true;
                 put(transaction, Table::Users, name, &user)?;
@@ -433,7 +433,7 @@ pub(super) fn connect(
             connection.is_confirmed |= is_confirmed;
             if connection.over.take().is_some() {
                 connection.core_told = false;
-                note_errand(transaction, username, Tell::Approve)?;
+                queue_message(transaction, username, CoreMessage::Approve)?;
             }
         }
         None if usernames.len() >= shared_max => return Ok(Err(RegistryRejection::AccountMappedOtherwise)),
@@ -451,7 +451,7 @@ pub(super) fn connect(
             });
             usernames.push(username.clone());
             put(transaction, Table::Uids, &new.uid.0.to_be_bytes(), &usernames)?;
-            note_errand(transaction, username, Tell::Approve)?;
+            queue_message(transaction, username, CoreMessage::Approve)?;
         }
     }
     if let Err(rejection) = insert_key(transaction, &mut user, &new.key)? {
@@ -498,11 +498,15 @@ fn insert_key(
 }
 
 /// Records a message to Core. It replaces one that was not sent yet.
-pub(super) fn note_errand(transaction: &dyn Transaction, username: &Username, tell: Tell) -> Result<(), Interrupted> {
+pub(super) fn queue_message(
+    transaction: &dyn Transaction,
+    username: &Username,
+    message: CoreMessage,
+) -> Result<(), Interrupted> {
     let name = username.as_str().as_bytes();
-    let number: u64 = fetch::<u64>(transaction, Table::Counters, ERRAND_COUNTER)?.unwrap_or(0).saturating_add(1);
-    put(transaction, Table::Counters, ERRAND_COUNTER, &number)?;
-    put(transaction, Table::Errands, name, &Errand { username: username.clone(), tell, number })
+    let number: u64 = fetch::<u64>(transaction, Table::Counters, OUTBOX_COUNTER)?.unwrap_or(0).saturating_add(1);
+    put(transaction, Table::Counters, OUTBOX_COUNTER, &number)?;
+    put(transaction, Table::Outbox, name, &OutboxEntry { username: username.clone(), message, number })
 }
 
 pub(super) fn read_user(transaction: &dyn Transaction, username: &Username) -> Result<Option<User>, Interrupted> {

@@ -256,11 +256,11 @@ fn revocations(
         | Table::TicketsBySender
         | Table::TicketsByAge
         | Table::Codes
-        | Table::Errands
+        | Table::Outbox
         | Table::Counters
         | Table::PasskeyIds
         | Table::Drives
-        | Table::DriveErrands
+        | Table::DriveOutbox
         | Table::Tasks => Ok(Vec::new()),
     }
 }

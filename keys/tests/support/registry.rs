@@ -5,7 +5,7 @@ use countersign_keys::enrolment::{Code, TICKET_LIFETIME_S, TicketHash};
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::jws::Algorithm;
 use countersign_keys::keyring::{KeyRecord, Protocol, VerificationKey};
-use countersign_keys::store::records::{Begun, Errand, Offer, Ticket, TicketState};
+use countersign_keys::store::records::{Begun, Offer, OutboxEntry, Ticket, TicketState};
 use countersign_keys::store::registry::{Ended, Naming, NewConnection, NotChanged, Registry, Sharing};
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::tickets::TicketRejection;
@@ -116,7 +116,7 @@ impl Fixture {
         self.registry.approve(&offer.code, &connection(username, n, uid), NOW)
     }
 
-    pub(crate) fn errands(&self) -> Vec<Errand> {
-        self.registry.errands_after(None, 10).unwrap()
+    pub(crate) fn outbox(&self) -> Vec<OutboxEntry> {
+        self.registry.outbox_after(None, 10).unwrap()
     }
 }

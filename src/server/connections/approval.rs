@@ -91,7 +91,7 @@ pub(crate) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     }
     // A gateway may have cached the absence of the key, and an earlier expiry for the other keys.
     server.invalidations.tell(Ended::User { username: username.clone() }).await;
-    server.errands.notify_one();
+    server.entries.notify_one();
     server.changed();
     Ok(Approved { username, kid, uid, key_expires: expires })
 }

@@ -130,7 +130,7 @@ impl Server {
         // The keys have already expired. This ends open sessions.
         self.invalidations.tell(Ended::User { username }).await;
         self.instances.stop(uid);
-        self.errands.notify_one();
+        self.entries.notify_one();
         self.changed();
         Ok(())
     }

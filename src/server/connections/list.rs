@@ -88,7 +88,7 @@ pub(crate) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Ref
 fn untold(server: &Server) -> Result<usize, Refusal> {
     let (mut count, mut after) = (0_usize, None);
     loop {
-        let page = server.records.errands_after(after.as_ref(), LIST_MAX)?;
+        let page = server.records.outbox_after(after.as_ref(), LIST_MAX)?;
         count = count.saturating_add(page.len());
         match page.into_iter().next_back() {
             Some(last) => after = Some(last.username),
@@ -111,7 +111,7 @@ fn connection(server: &Server, user: &User, now: Timestamp) -> Result<Option<Con
         account: connection.account.clone(),
         since: connection.since,
         active_keys: u32::try_from(active).unwrap_or(u32::MAX),
-        core_told: server.records.errand(&user.username)?.is_none(),
+        core_told: server.records.outbox_entry(&user.username)?.is_none(),
         ends,
         instance_up: matches!(server.instance_of(&user.username)?, Whereabouts::Up(_)),
     }))

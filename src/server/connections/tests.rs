@@ -66,8 +66,8 @@ async fn a_connection_begun_at_core() {
     assert_eq!((&status["state"], &status["coreTold"]), (&json!("approved"), &json!(false)));
     assert_eq!(status["instanceKey"]["crv"], "P-256");
 
-    let errand = test.server.records.errands_after(None, 10).unwrap().remove(0);
-    test.server.records.finish_errand(&errand).unwrap();
+    let entry = test.server.records.outbox_after(None, 10).unwrap().remove(0);
+    test.server.records.finish_entry(&entry).unwrap();
     assert_eq!(browser.status(&test).await["state"], "connected");
 
     browser.key.set_kid(kid);
@@ -307,7 +307,7 @@ async fn unlinked_ends_everything_and_is_no_error_twice() {
     assert_eq!(test.core(ServiceCall::Unlinked, "nobody#1").await.unwrap(), json!({}));
     assert_eq!(test.key_state("alice#1", browser.key.kid()), Some(KeyState::Revoked));
     assert_eq!(test.server.records.usernames(ALICE).unwrap(), []);
-    assert_eq!(test.server.records.errands_after(None, 10).unwrap(), [], "Core knows already");
+    assert_eq!(test.server.records.outbox_after(None, 10).unwrap(), [], "Core knows already");
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub(crate) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport)
     let (drives, added) = server.blocking(Asker::Account(uid), work).await?;
     if added > 0 {
         tracing::info!(%uid, added, "recorded drives of an account");
-        server.errands.notify_one();
+        server.entries.notify_one();
     }
     let numbered = drives.into_iter().filter_map(|drive| Some(NumberedDrive { number: drive.core_id?, id: drive.id }));
     Ok(DriveTable { drives: numbered.collect() })

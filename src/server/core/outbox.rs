@@ -1,14 +1,14 @@
 //! Durable outbox for calls to Core, with exponential back-off.
 //!
-//! Errands survive a restart. They run one at a time, in the order of usernames. If Core cannot be
-//! reached, no user's errand is tried until the common wait is over.
+//! Outbox survive a restart. They run one at a time, in the order of usernames. If Core cannot be
+//! reached, no user's entry is tried until the common wait is over.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_keys::identity::Username;
-use countersign_keys::store::records::{Errand, Tell};
+use countersign_keys::store::records::{CoreMessage, OutboxEntry};
 use countersign_keys::time::Timestamp;
 
 use super::client::{CoreCalls, CoreFailure, Told};
@@ -17,7 +17,7 @@ use super::schedule::Schedule;
 use crate::state::{Records, Server, log_failure};
 use countersign_os::log::Chain;
 
-/// Errands for each read of the store.
+/// Outbox for each read of the store.
 const PAGE: usize = 100;
 
 /// How often the store is read without a notification.
@@ -40,16 +40,16 @@ impl CoreClient for CoreCalls {
     }
 }
 
-/// Runs errands until the server ends; `errands` notifies of new ones. Connections first, then
+/// Runs entries until the server ends; `entries` notifies of new ones. Connections first, then
 /// drives.
 pub(crate) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
-    let wake = Arc::clone(&server.errands);
+    let wake = Arc::clone(&server.entries);
     let (mut schedule, mut drives) = (Schedule::default(), Schedule::default());
     loop {
         match server.clock.now() {
             Ok(now) => {
                 if let Err(failure) = round(&server.records, &*core, &mut schedule, now, &|| server.changed()).await {
-                    log_failure("cannot read errands", &failure);
+                    log_failure("cannot read messages for Core", &failure);
                 }
                 if let Err(failure) = drive_registration::round(&server, &core, &mut drives, now).await {
                     log_failure("cannot register drives", &failure);
@@ -62,14 +62,14 @@ pub(crate) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
                 }
             }
             Err(failure) => {
-                log_failure("postponed errands", &failure);
+                log_failure("postponed messages to Core", &failure);
                 tokio::time::sleep(IDLE_LOOK).await;
             }
         }
     }
 }
 
-/// Tries every errand that is due.
+/// Tries every entry that is due.
 pub(crate) async fn round(
     records: &Arc<Records>,
     client: &impl CoreClient,
@@ -80,28 +80,28 @@ pub(crate) async fn round(
     let mut after: Option<Username> = None;
     let mut seen = HashSet::new();
     while schedule.everybody_may(now) {
-        let page = records.errands_after(after.as_ref(), PAGE)?;
+        let page = records.outbox_after(after.as_ref(), PAGE)?;
         let Some(last) = page.last() else {
             schedule.keep_only(&seen);
             return Ok(());
         };
         after = Some(last.username.clone());
-        for errand in page {
-            seen.insert(errand.username.clone());
-            if !schedule.may(&errand.username, now) {
+        for entry in page {
+            seen.insert(entry.username.clone());
+            if !schedule.may(&entry.username, now) {
                 continue;
             }
-            match run_errand(client, &errand, now).await {
+            match deliver(client, &entry, now).await {
                 Ok(()) => {
-                    schedule.succeeded(&errand.username);
+                    schedule.succeeded(&entry.username);
                     let records = Arc::clone(records);
-                    crate::http::reply::blocking(move || Ok(records.finish_errand(&errand)?)).await?;
+                    crate::http::reply::blocking(move || Ok(records.finish_entry(&entry)?)).await?;
                     told();
                 }
                 Err(failure) => {
-                    let Errand { username, tell, .. } = &errand;
-                    tracing::error!(%username, ?tell, cause = %Chain(&failure), "cannot tell Core of a connection");
-                    if schedule.failed(&errand.username, &failure, now).is_break() {
+                    let OutboxEntry { username, message, .. } = &entry;
+                    tracing::error!(%username, ?message, cause = %Chain(&failure), "cannot tell Core of a connection");
+                    if schedule.failed(&entry.username, &failure, now).is_break() {
                         return Ok(());
                     }
                 }
@@ -113,11 +113,11 @@ pub(crate) async fn round(
 
 /// Always clears before it approves. The Go Core ends its own process when a connected user is
 /// approved again, and a lost response leaves no trace here. Core accepts a clearing at any time.
-async fn run_errand(client: &impl CoreClient, errand: &Errand, now: Timestamp) -> Result<(), CoreFailure> {
-    let username = &errand.username;
+async fn deliver(client: &impl CoreClient, entry: &OutboxEntry, now: Timestamp) -> Result<(), CoreFailure> {
+    let username = &entry.username;
     client.tell(Told::Disconnected, username, now).await?;
-    match errand.tell {
-        Tell::Approve => client.tell(Told::Connected, username, now).await,
-        Tell::Clear => Ok(()),
+    match entry.message {
+        CoreMessage::Approve => client.tell(Told::Connected, username, now).await,
+        CoreMessage::Clear => Ok(()),
     }
 }

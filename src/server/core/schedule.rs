@@ -14,7 +14,7 @@ const WAIT_MIN_S: i64 = 1;
 /// Longest wait. Ten minutes after Core is back is late enough for it to hear of a connection.
 const WAIT_MAX_S: i64 = 600;
 
-/// The waits. Holds only failed errands; an entry is removed when its errand succeeds.
+/// The waits. Holds only failed entries; an entry is removed when its entry succeeds.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     failed: HashMap<Username, Wait>,
@@ -27,7 +27,7 @@ impl Schedule {
         self.everybody.is_over(now)
     }
 
-    /// Whether an errand of this user may be tried.
+    /// Whether an entry of this user may be tried.
     pub(crate) fn may(&self, username: &Username, now: Timestamp) -> bool {
         self.failed.get(username).is_none_or(|wait| wait.is_over(now))
     }
@@ -38,7 +38,7 @@ impl Schedule {
         self.everybody = Wait::default();
     }
 
-    /// Records a failure for this user. Breaks if every other user's errand would fail too.
+    /// Records a failure for this user. Breaks if every other user's entry would fail too.
     pub(crate) fn failed(&mut self, username: &Username, failure: &CoreFailure, now: Timestamp) -> ControlFlow<()> {
         self.failed.entry(username.clone()).or_default().longer(now);
         if failure.is_general() {
@@ -48,13 +48,13 @@ impl Schedule {
         ControlFlow::Continue(())
     }
 
-    /// Seconds until the next errand may be tried, if one has failed.
+    /// Seconds until the next entry may be tried, if one has failed.
     pub(crate) fn next(&self, now: Timestamp) -> Option<i64> {
         let waits = self.failed.values().chain([&self.everybody]);
         waits.filter_map(|wait| wait.until).map(|until| until.since(now).max(WAIT_MIN_S)).min()
     }
 
-    /// Removes the waits of errands that do not exist any more, after a round over all of them.
+    /// Removes the waits of entries that do not exist any more, after a round over all of them.
     pub(crate) fn keep_only(&mut self, seen: &HashSet<Username>) {
         self.failed.retain(|username, _| seen.contains(username));
         self.everybody = Wait::default();

@@ -156,7 +156,7 @@ impl Server {
         if self.records.usernames(ended.uid)?.is_empty() {
             self.instances.stop(ended.uid);
         }
-        self.errands.notify_one();
+        self.entries.notify_one();
         self.changed();
         Ok(())
     }

@@ -60,8 +60,8 @@ impl TestServer {
         self.server.records.user(&user("alice#1")).unwrap().unwrap().connection.unwrap().core_told
     }
 
-    fn errands(&self) -> usize {
-        self.server.records.errands_after(None, 10).unwrap().len()
+    fn outbox(&self) -> usize {
+        self.server.records.outbox_after(None, 10).unwrap().len()
     }
 }
 
@@ -72,11 +72,11 @@ async fn core_is_told_of_connections_and_of_their_end() {
     let mut schedule = Schedule::default();
     test.round(&calls, &mut schedule, 0).await;
     let mut said = vec![cleared(), approved()];
-    assert_eq!((control.calls(), test.is_core_told(), test.errands()), (said.clone(), true, 0));
+    assert_eq!((control.calls(), test.is_core_told(), test.outbox()), (said.clone(), true, 0));
     test.server.disconnect(Authority::Account(ALICE), user("alice#1"), &TEST).await.unwrap();
     test.round(&calls, &mut schedule, 0).await;
     said.push(cleared());
-    assert_eq!((control.calls(), test.errands()), (said, 0));
+    assert_eq!((control.calls(), test.outbox()), (said, 0));
 }
 
 /// Core approved, the response was lost, and the server ended before it could record a failure. The
@@ -103,7 +103,7 @@ async fn core_is_told_when_it_is_back_and_of_a_repeated_approval_after_a_clearin
     let mut schedule = Schedule::default();
     control.set_outage(Outage::Down);
     test.round(&calls, &mut schedule, 0).await;
-    assert_eq!((test.is_core_told(), test.errands()), (false, 1));
+    assert_eq!((test.is_core_told(), test.outbox()), (false, 1));
     control.set_outage(Outage::None);
     test.round(&calls, &mut schedule, 0).await;
     assert_eq!(control.calls(), [], "not before the wait is over");
@@ -112,7 +112,7 @@ async fn core_is_told_when_it_is_back_and_of_a_repeated_approval_after_a_clearin
 }
 
 #[tokio::test]
-async fn an_errand_outlives_whoever_ran_it() {
+async fn a_message_outlives_its_first_delivery() {
     let (test, control, calls) = server_with_core().await;
     test.connected().await;
     control.set_outage(Outage::Fails(3));
@@ -136,7 +136,7 @@ async fn a_wrong_refresh_token_is_a_failure_for_everybody() {
 
 /// Core over TLS, with a certificate signed by its own authority.
 #[tokio::test]
-async fn core_over_tls_is_believed_by_its_authority_alone_and_an_errand_waits_until_it_is() {
+async fn core_over_tls_is_believed_by_its_authority_alone_and_a_message_waits_until_it_is() {
     let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
     let certificate = TestCertificate::make("localhost").unwrap();
     let control = Control::start_over_tls(Arc::clone(&keys), &certificate).await.unwrap();
@@ -164,11 +164,11 @@ async fn core_over_tls_is_believed_by_its_authority_alone_and_an_errand_waits_un
         let failure = untold.tell(Told::Connected, &user("alice#1"), at(seconds)).await.unwrap_err();
         assert!(failure.is_general(), "{what}: {failure}");
         test.round(&untold, &mut schedule, seconds).await;
-        assert_eq!((control.calls(), test.is_core_told(), test.errands()), (vec![], false, 1), "{what}");
+        assert_eq!((control.calls(), test.is_core_told(), test.outbox()), (vec![], false, 1), "{what}");
         seconds += 100;
     }
     test.round(&calls(Some(&certificate), &origin), &mut schedule, seconds).await;
-    assert_eq!((control.calls(), test.is_core_told(), test.errands()), (vec![cleared(), approved()], true, 0));
+    assert_eq!((control.calls(), test.is_core_told(), test.outbox()), (vec![cleared(), approved()], true, 0));
 }
 
 /// Refuses some users, and records what it was told.
@@ -189,7 +189,7 @@ impl CoreClient for Refusing {
 }
 
 #[tokio::test]
-async fn one_users_errand_does_not_hold_up_anothers_and_waits_ever_longer() {
+async fn one_users_message_does_not_hold_up_anothers_and_waits_ever_longer() {
     let test = TestServer::new("");
     test.connected().await;
     let bob = test.begun_at_core("bob#1").await;
@@ -207,7 +207,7 @@ async fn one_users_errand_does_not_hold_up_anothers_and_waits_ever_longer() {
         assert_eq!(told.contains(&(Told::Connected, "bob#1".to_owned())), second == 0);
     }
     assert_eq!(tried_at, [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1623]);
-    assert_eq!(test.errands(), 1);
+    assert_eq!(test.outbox(), 1);
 }
 
 /// Sends a request to the private socket, as the gateway does.

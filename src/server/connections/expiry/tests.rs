@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use countersign_keys::call::ServiceCall;
 use countersign_keys::identity::{KeyId, Uid};
 use countersign_keys::keyring::{EnrolledKey, KeyState};
-use countersign_keys::store::records::Tell;
+use countersign_keys::store::records::CoreMessage;
 use countersign_keys::store::registry::Authority;
 use countersign_keys::time::Timestamp;
 use serde_json::json;
@@ -41,8 +41,8 @@ impl TestServer {
         EnrolledKey::from_record(&keys[0]).unwrap().standing(Timestamp::from_seconds(seconds)).is_ok()
     }
 
-    fn errand(&self) -> Option<Tell> {
-        self.server.records.errands_after(None, 9).unwrap().first().map(|errand| errand.tell)
+    fn outbox_entry(&self) -> Option<CoreMessage> {
+        self.server.records.outbox_after(None, 9).unwrap().first().map(|entry| entry.message)
     }
 
     /// What `connect list` shows of Alice's connection, and the number of users about whom Core
@@ -55,8 +55,8 @@ impl TestServer {
     }
 
     fn core_has_heard(&self) {
-        let errand = self.server.records.errands_after(None, 9).unwrap().remove(0);
-        self.server.records.finish_errand(&errand).unwrap();
+        let entry = self.server.records.outbox_after(None, 9).unwrap().remove(0);
+        self.server.records.finish_entry(&entry).unwrap();
     }
 }
 
@@ -112,13 +112,13 @@ async fn what_is_over_is_told_to_gateway_and_core_once() {
     test.told.lock().unwrap().clear();
     let end = NOW + LASTS_S;
     assert_eq!(test.look(end - 1).await, Some(end), "when to look again");
-    assert_eq!((test.errand(), test.told.lock().unwrap().len()), (None, 0));
+    assert_eq!((test.outbox_entry(), test.told.lock().unwrap().len()), (None, 0));
     assert_eq!(test.look(end).await, None);
-    assert_eq!(test.errand(), Some(Tell::Clear));
+    assert_eq!(test.outbox_entry(), Some(CoreMessage::Clear));
     assert_eq!(*test.told.lock().unwrap(), [Ended::User { username: user("alice#1") }]);
     test.core_has_heard();
     test.look(end + 60).await;
-    assert_eq!((test.errand(), test.told.lock().unwrap().len()), (None, 1));
+    assert_eq!((test.outbox_entry(), test.told.lock().unwrap().len()), (None, 1));
     let log = std::fs::read_to_string(test.directory.path().join("decisions.jsonl")).unwrap();
     assert_eq!(log.matches("\"connection.over\"").count(), 1, "{log}");
 }
@@ -158,7 +158,7 @@ async fn a_fresh_approval_revives_every_key_and_core_hears_of_it() {
     );
     test.approve(ALICE, "alice", code).await.unwrap();
     second.key.set_kid(offered["kid"].as_str().unwrap());
-    assert_eq!(test.errand(), Some(Tell::Approve));
+    assert_eq!(test.outbox_entry(), Some(CoreMessage::Approve));
     for browser in [&first, &second] {
         assert!(test.key_speaks(browser, end + 11));
         assert!(!test.key_speaks(browser, end + 10 + LASTS_S));
@@ -176,7 +176,7 @@ async fn an_approval_before_the_end_moves_it() {
     test.at(NOW + LASTS_S - 1);
     test.told.lock().unwrap().clear();
     test.connected().await;
-    assert_eq!(test.errand(), None, "Core was told of no end");
+    assert_eq!(test.outbox_entry(), None, "Core was told of no end");
     assert_eq!(
         *test.told.lock().unwrap(),
         [Ended::User { username: user("alice#1") }],
@@ -195,7 +195,7 @@ async fn what_core_unlinks_is_gone_whether_or_not_it_was_over() {
             test.look(test.now.load(Ordering::SeqCst) + LASTS_S).await;
         }
         test.core(ServiceCall::Unlinked, "alice#1").await.unwrap();
-        assert_eq!(test.errand(), None, "Core need not be told what it said");
+        assert_eq!(test.outbox_entry(), None, "Core need not be told what it said");
         assert_eq!(test.key_state("alice#1", browser.key.kid()), Some(KeyState::Revoked));
         assert_eq!(status(test.core(ServiceCall::Init, "alice#1").await).0, 400);
         assert_eq!(test.server.records.usernames(ALICE).unwrap(), []);
