@@ -275,7 +275,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "adds = [",
         "add = [",
-        "calls[0].add: unknown key, expected one of `call`, `method`, `path`, `from`, `to`, `transport`, `items`, `bound`, `adds`, `project`, `username`, `class`, `ask_if`, `words`",
+        "calls[0].add: unknown key, expected one of `call`, `method`, `path`, `from`, `to`, `transport`, `items`, `bound`, `adds`, `project`, `username`, `class`, `ask_if`, `words`, `user`",
     );
 }
 
@@ -479,7 +479,7 @@ fn drives_products_and_calls_are_named_once() {
     check(
         "call = \"site.start\"",
         "call = \"files.move\"",
-        "calls[0]: call files.move: another row has the same call, or the same method and path",
+        "calls[0]: call files.move: another row has the same call, the same method and path, or the same request of the user",
     );
     check(
         "path = \"/ucloud/{p}/site/start\"",

@@ -349,10 +349,14 @@ mod tests {
         assert_eq!(twice, RowRejection::Twice { call: row.call.clone() });
         row.call = CallName::parse("site.own").unwrap();
         assert!(CallTable::new(&provider, std::slice::from_ref(&row)).is_err());
+        row.user.clear(); // users' requests are looked at too: see below
         row.path = "/ucloud/{p}/integration/init".to_owned();
         assert!(CallTable::new(&provider, std::slice::from_ref(&row)).is_err());
         row.path = "/ucloud/{p}/site/own".to_owned();
         assert!(CallTable::new(&provider, std::slice::from_ref(&row)).is_ok());
+        row.user = rows::standard().remove(0).user;
+        assert!(CallTable::new(&provider, std::slice::from_ref(&row)).is_err());
+        row.user.clear();
         row.path = "/elsewhere".to_owned();
         assert!(CallTable::new(&provider, std::slice::from_ref(&row)).is_err());
     }
