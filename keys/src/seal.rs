@@ -12,21 +12,25 @@
 //! it does. Random bytes are arguments. Keeps P3 inside sessions.
 
 mod agreement;
+#[cfg(feature = "seal")]
 mod frames;
 #[cfg(feature = "seal")]
 mod key;
 #[cfg(feature = "seal")]
 mod piece;
+#[cfg(feature = "seal")]
 mod record;
 #[cfg(all(test, feature = "seal"))]
 mod tests;
 
 pub use crate::seal::agreement::{EncapsulatedKey, KEM, POINT, SealClaim, SealFailure};
+#[cfg(feature = "seal")]
 pub use crate::seal::frames::Frames;
 #[cfg(feature = "seal")]
 pub use crate::seal::key::{SealKey, SealedSession};
 #[cfg(feature = "seal")]
 pub use crate::seal::piece::{PieceReader, SALT, plaintext_of};
+#[cfg(feature = "seal")]
 pub use crate::seal::record::{
     Kind, MessageReader, Opener, PLAINTEXT_MAX, RECORD_MAX, RECORD_OVERHEAD, Received, RecordRejection, Sealer,
 };

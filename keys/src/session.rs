@@ -240,9 +240,28 @@ pub struct Unsealed(());
 #[derive(Debug)]
 pub struct SealedOpening {
     pub(crate) token: TokenHash,
-    /// SHA-256 of the intent's text.
     pub(crate) intent: [u8; 32],
     pub(crate) enc: EncapsulatedKey,
+}
+
+impl SealedOpening {
+    /// The hash of the token.
+    #[must_use]
+    pub const fn token(&self) -> &TokenHash {
+        &self.token
+    }
+
+    /// SHA-256 of the intent's text.
+    #[must_use]
+    pub const fn intent(&self) -> &[u8; 32] {
+        &self.intent
+    }
+
+    /// The key that the intent signs.
+    #[must_use]
+    pub const fn enc(&self) -> &EncapsulatedKey {
+        &self.enc
+    }
 }
 
 /// Whether a request opens a session or continues it.

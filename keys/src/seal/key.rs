@@ -58,8 +58,8 @@ impl SealedOpening {
     /// # Errors
     /// The encapsulated key is no point of the curve.
     pub fn accept(&self, key: SealKey) -> Result<SealedSession, SealFailure> {
-        let context = key.set_up(self.enc.as_bytes(), self.token.as_bytes())?;
-        Ok(SealedSession { context, intent: self.intent })
+        let context = key.set_up(self.enc().as_bytes(), self.token().as_bytes())?;
+        Ok(SealedSession { context, intent: *self.intent() })
     }
 }
 
