@@ -102,7 +102,7 @@ test("extension: a dangerous call waits for a person, who sees exactly what is s
   const [question] = await asking(holds);
   assert.deepEqual(seen.deposits, []);
   assert.deepEqual(question.parts.map(({ request }) => request.items), [browse.items, trash.items]);
-  await holds.decide(question.name, true);
+  await holds.decide(question.id, true);
   assert.deepEqual(await waiting, {});
   assert.deepEqual(seen.deposits.map(({ asked }) => asked), [undefined, true]);
   assert.deepEqual(seen.deposits[1].params, await Promise.all(question.parts[1].request.items.map((item) => digest(TABLE.get("files.trash"), item))));
@@ -114,7 +114,7 @@ test("extension: a dangerous item is asked about, whatever its call", async () =
     const waiting = hold([{ call: "files.createFolder", items: [{ id }] }]);
     if (isAsked) {
       const [question] = await asking(holds);
-      await holds.decide(question.name, true);
+      await holds.decide(question.id, true);
     }
     await waiting;
     assert.deepEqual(seen.deposits.map(({ asked }) => asked), [isAsked ? true : undefined], id);
@@ -127,14 +127,14 @@ test("extension: a dangerous item is asked about, whatever its call", async () =
 test("extension: what is refused is answered and not signed, and not asked again at once", async () => {
   const { seen, clock, holds, hold } = bench();
   const waiting = hold([trash]);
-  await holds.decide((await asking(holds))[0].name, false);
+  await holds.decide((await asking(holds))[0].id, false);
   const { answer } = await waiting;
   assert.deepEqual([answer.status, JSON.parse(answer.body).errorCode], [403, "REFUSED_BY_USER"]);
   assert.equal((await hold([trash])).answer.status, 403);
   assert.equal(seen.opened, 1);
   clock.now += 15_000;
   const again = hold([trash]);
-  await holds.decide((await asking(holds))[0].name, true);
+  await holds.decide((await asking(holds))[0].id, true);
   await again;
   assert.equal(seen.deposits.length, 1);
 });
@@ -142,10 +142,10 @@ test("extension: what is refused is answered and not signed, and not asked again
 test("extension: a refusal counts for that request alone", async () => {
   const { holds, hold, seen } = bench();
   const first = hold([trash]);
-  await holds.decide((await asking(holds))[0].name, false);
+  await holds.decide((await asking(holds))[0].id, false);
   await first;
   const other = hold([{ ...trash, items: [{ id: "/1/z" }] }]);
-  await holds.decide((await asking(holds))[0].name, true);
+  await holds.decide((await asking(holds))[0].id, true);
   await other;
   assert.equal(seen.deposits.length, 1);
 });
@@ -177,7 +177,7 @@ test("extension: a worker that was stopped continues where it was", async () => 
   void hold([trash], { name: "page/1" });
   const second = worker();
   const [question] = await asking(second);
-  await second.decide(question.name, true);
+  await second.decide(question.id, true);
   const third = worker();
   assert.deepEqual(await hold([trash], { name: "page/1", holds: third }), {});
   assert.equal(seen.deposits.filter(({ asked }) => asked).length, 1);
@@ -189,9 +189,49 @@ test("extension: a repeated question of another content gets nothing", async () 
   const [question] = await asking(holds);
   const other = worker();
   assert.deepEqual(await hold([{ ...trash, items: [{ id: "/1/thesis" }] }], { name: "page/1", holds: other }), {});
-  await holds.decide(question.name, true);
+  await holds.decide(question.id, true);
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.deepEqual(seen.deposits.map(({ params }) => params.length), [2], "what was shown, and nothing else");
+});
+
+test("extension: an approval is of the question that was shown, even if its name was used again", async () => {
+  const { seen, holds, hold } = bench();
+  const first = hold([trash], { name: "page/1" });
+  const [shown] = await asking(holds);
+  await holds.withdraw("page/1", UCLOUD);
+  assert.deepEqual(await first, {});
+  const second = hold([{ ...trash, items: [{ id: "/1/HOME" }] }], { name: "page/1" });
+  const [other] = await asking(holds);
+  assert.notEqual(other.id, shown.id);
+  await holds.decide(shown.id, true);
+  assert.equal((await holds.questions())[0]?.state, "asking", "the new one still waits");
+  assert.deepEqual(seen.deposits, []);
+  await holds.decide(other.id, false);
+  assert.equal((await second).answer.status, 403);
+});
+
+test("extension: a question under a name whose first one was withdrawn ends only itself", async () => {
+  const { seen, holds, hold } = bench();
+  const first = hold([trash], { name: "page/1" });
+  await asking(holds);
+  const withdrawn = holds.withdraw("page/1", UCLOUD);
+  const second = hold([{ ...trash, items: [{ id: "/1/other" }] }], { name: "page/1" });
+  await withdrawn;
+  assert.deepEqual([await first, (await second).answer], [{}, undefined]);
+  assert.deepEqual(seen.deposits, []);
+});
+
+test("extension: a refusal holds even if it cannot be remembered", async () => {
+  const { holds, hold, session } = bench();
+  const waiting = hold([trash]);
+  const [{ id }] = await asking(holds);
+  const set = session.set;
+  session.set = async (name, value) => {
+    if (name.startsWith("refused/")) throw new Error("full");
+    return set(name, value);
+  };
+  await holds.decide(id, false);
+  assert.equal((await waiting).answer.status, 403);
 });
 
 test("extension: two UClouds never share a question", async () => {
@@ -204,10 +244,10 @@ test("extension: two UClouds never share a question", async () => {
 test("extension: an answer that comes too late signs nothing", async () => {
   const { seen, clock, holds, hold, session } = bench();
   const waiting = hold([trash], { until: clock.now + 40 });
-  const [{ name }] = await asking(holds);
+  const [{ name, id }] = await asking(holds);
   const kept = await session.get(keptAs(name));
   clock.now += 41;
-  await holds.decide(name, true);
+  await holds.decide(id, true);
   assert.equal((await session.get(keptAs(name)))?.state, kept.state);
   assert.deepEqual(await waiting, {});
   assert.deepEqual([seen.deposits, seen.noted.at(-1).why], [[], "whyNoAnswer"]);
@@ -216,11 +256,11 @@ test("extension: an answer that comes too late signs nothing", async () => {
 test("extension: a page that gives up gets no signature", async () => {
   const { seen, holds, hold } = bench();
   const waiting = hold([trash], { name: "page/1" });
-  const [{ name }] = await asking(holds);
+  const [{ name, id }] = await asking(holds);
   await holds.withdraw("page/1", "https://other.example.org");
   assert.equal((await holds.questions()).length, 1, "not another page's");
   await holds.withdraw("page/1", UCLOUD);
-  await holds.decide(name, true);
+  await holds.decide(id, true);
   assert.deepEqual(await waiting, {});
   assert.deepEqual([seen.deposits, seen.noted.at(-1).why], [[], "whyWithdrawn"]);
 });

@@ -28,13 +28,13 @@ const memory = () => {
   return { get: async (name) => kept.get(name), set: async (name, value) => void kept.set(name, value) };
 };
 
-function bench({ ids = ["hpc", "other"], keys = ids, down = [], drives = {} } = {}) {
+function bench({ ids = ["hpc", "other"], keys = ids, down = [], drives = {}, tables = {} } = {}) {
   const providers = ids.map((id) => {
     const one = new ConnectedProvider({ id, origin: `https://${id}.example.org`, ucloud: UCLOUD, by: "user" });
     one.provider = {
       table: async () => {
         if (down.includes(id)) throw new Unreachable("down");
-        return readTable(TABLE);
+        return readTable(tables[id] ?? TABLE);
       },
     };
     one.drives = { of: async () => new Map((drives[id] ?? []).map((number) => [number, { title: number, startup: false }])) };
@@ -84,6 +84,17 @@ test("extension: a provider that is not set up here needs no signature", async (
   await routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: ["hpc", "k8s"].map((provider, at) => ({ id: `${4 + at}`, specification: { product: { provider } } })) }));
   assert.deepEqual(await ask("POST", "files/trash", trash("/5/x")), []);
   assert.deepEqual(parts(await ask("POST", "files/trash", trash("/4/x", "/5/x"))).map(([provider]) => provider), ["hpc"]);
+});
+
+test("extension: a provider's table says nothing of what is sent to another", async () => {
+  // It says that a look into a folder is another call.
+  const browse = structuredClone(TABLE.find(({ call }) => call === "files.browse"));
+  const { bound } = TABLE.find(({ call }) => call === "files.retrieve");
+  browse.user[0].effect.signed.takes = [{ name: "id", from: "/path" }];
+  const evil = [{ ...browse, call: "files.retrieve", bound }];
+  const { ask, routes } = bench({ ids: ["evil", "hpc"], tables: { evil } });
+  await routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: [{ id: "4", specification: { product: { provider: "hpc" } } }] }));
+  assert.deepEqual(parts(await ask("GET", "files/browse", null, { query: "?path=%2F4%2Fa" })), [["hpc", "files.browse", [{ path: "/4/a" }], null]]);
 });
 
 test("extension: a task and a drive of one number are two things", async () => {
@@ -172,8 +183,28 @@ test("extension: a token is proved at its provider's address, for its own user",
   const piece = { offset: 0, size: 3, total: 6, digest: Buffer.from("x".repeat(32)).toString("base64") };
   const chunk = { address: "https://hpc.example.org/ucloud/hpc/chunked/upload", piece };
   assert.equal(claimsOf(await prove(chunk)).call, "session.open");
+  assert.equal(claimsOf(await prove(chunk)).call, "session.open", "again, since no piece was taken");
+  await tokens.taken(token);
   assert.equal(claimsOf(await prove({ ...chunk, piece: { ...piece, offset: 3 } })).call, "session.continue");
   assert.equal(await prove({ ...chunk, piece: { ...piece, offset: "0" } }), null);
+});
+
+test("extension: five files at once continue each with their second piece", async () => {
+  const { providers } = bench();
+  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), failed: () => {} });
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const of = (number) => `${part({ number })}.${part({ username: "alice" })}.c2ln`;
+  const address = "https://hpc.example.org/ucloud/hpc/chunked/upload";
+  const piece = { offset: 0, size: 3, total: 6, digest: Buffer.from("x".repeat(32)).toString("base64") };
+  const call = async (token) => claimsOf(await tokens.prove({ address, token, piece }, UCLOUD)).call;
+  const files = [0, 1, 2, 3, 4].map(of);
+  assert.deepEqual(await Promise.all(files.map(call)), files.map(() => "session.open"));
+  await Promise.all(files.map((token) => tokens.taken(token)));
+  for (let other = 5; other < 400; other += 1) {
+    if (other % 50 === 0) await tokens.taken(files[0]);
+    await tokens.taken(of(other));
+  }
+  assert.equal(await call(files[0]), "session.continue", "it is in use, whatever came after it");
 });
 
 test("extension: an answer's addresses get a proof each, and nothing else of it changes", async () => {

@@ -46,7 +46,7 @@ const { addSite, permittedSites, removeSite, sites } = await import("../../web/e
 const send = (message, sender) => new Promise((resolve) => assert.equal(state.listener(message, { id: "ours", ...sender }, resolve), true));
 const pageOf = (origin, more = {}) => ({ origin, url: `${origin}/app`, tab: { id: 1 }, frameId: 0, ...more });
 const question = (name = "decided") => {
-  state.session.set(`question/${name}`, { name, state: "asking", until: Date.now() + 60_000, parts: [], drives: {}, silent: [], username: "alice", ucloud: UCLOUD, asked: "" });
+  state.session.set(`question/${name}`, { name, id: name, state: "asking", until: Date.now() + 60_000, parts: [], drives: {}, silent: [], username: "alice", ucloud: UCLOUD, asked: "" });
   return () => state.session.get(`question/${name}`).state;
 };
 const windowOf = (name) => ({ origin: OURS, url: `${OURS}/extension/windows/${name}`, tab: { id: 2 }, frameId: 0 });
@@ -60,16 +60,16 @@ test("extension: only its own windows decide, and see questions", async () => {
     "a content script that names our window as its origin": pageOf(OURS, { url: `${UCLOUD}/app` }),
   })) {
     const stateOf = question();
-    assert.deepEqual(await send({ type: "decide", name: "decided", approved: true }, sender), {}, what);
+    assert.deepEqual(await send({ type: "decide", id: "decided", approved: true }, sender), {}, what);
     assert.equal(stateOf(), "asking", what);
     assert.deepEqual(await send({ type: "questions" }, sender), {}, what);
   }
   const stateOf = question();
   assert.equal((await send({ type: "questions" }, windowOf("approval.html"))).questions.length, 1);
-  await send({ type: "decide", name: "decided", approved: "yes" }, windowOf("approval.html"));
+  await send({ type: "decide", id: "decided", approved: "yes" }, windowOf("approval.html"));
   assert.equal(stateOf(), "refused", "anything but true is no");
   question();
-  await send({ type: "decide", name: "decided", approved: true }, windowOf("approval.html"));
+  await send({ type: "decide", id: "decided", approved: true }, windowOf("approval.html"));
   assert.equal(state.session.get("question/decided").state, "approved");
   state.session.delete("question/decided");
 });

@@ -13,7 +13,7 @@
   /** Pause before a question is asked again, in milliseconds. */
   const AGAIN_MS = 100;
   const LIMIT_MAX_MS = 50_000;
-  const TYPES = ["hold", "tokens", "prove"];
+  const TYPES = ["hold", "tokens", "prove", "taken"];
 
   /** Names the questions of this document. The page cannot choose it. */
   const document_ = crypto.randomUUID();

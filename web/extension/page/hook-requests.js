@@ -165,6 +165,9 @@
       const question = { type: "prove", address: state.url?.href, token: state.headers.get("chunked-upload-token"), piece };
       const { proof } = await ask(question, PROOF_MAX_MS);
       if (typeof proof === "string") {
+        listen.call(xhr, "load", () => {
+          if (xhr.status >= 200 && xhr.status < 300) void ask({ type: "taken", token: question.token }, PROOF_MAX_MS);
+        }, { once: true });
         setRequestHeader.call(xhr, "Content-Digest", `sha-256=:${digest}:`);
         setRequestHeader.call(xhr, "UCloud-Signed-Intent", proof);
       }

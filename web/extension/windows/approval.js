@@ -10,7 +10,7 @@ import { fillTexts, text } from "./text.js";
 
 /** @typedef {import("../worker/holds.js").Kept} Kept */
 
-/** Names of the question that is shown. */
+/** The id of the question that is shown. */
 let shown = "";
 let withdrawn = new AbortController();
 /** Whether the page stopped waiting for the last one. Then the window stays, and says so. */
@@ -24,11 +24,11 @@ async function waiting() {
 async function show() {
   const { questions, origins } = await waiting();
   const [first] = questions;
-  if (shown !== "" && !questions.some(({ name }) => name === shown)) withdrawn.abort();
+  if (shown !== "" && !questions.some(({ id }) => id === shown)) withdrawn.abort();
   byId("more").textContent = questions.length > 1 ? text("askMore", String(questions.length - 1)) : "";
   if (first === undefined && shown === "") return isLate ? undefined : globalThis.close();
   if (first === undefined || shown !== "") return;
-  shown = first.name;
+  shown = first.id;
   withdrawn = new AbortController();
   const late = setTimeout(() => withdrawn.abort(), Math.max(0, first.until - Date.now()));
   const { parts, username, ucloud, drives, silent } = first;
@@ -41,7 +41,7 @@ async function show() {
   clearTimeout(late);
   isLate = withdrawn.signal.aborted;
   fill(byId("status"), isLate && h("span", {}, text("askLate")));
-  if (!isLate) await browser.runtime.sendMessage({ type: "decide", name: first.name, approved });
+  if (!isLate) await browser.runtime.sendMessage({ type: "decide", id: first.id, approved });
   shown = "";
   if (!isLate) await show();
 }

@@ -8,6 +8,7 @@
 // what is signed: it is read from that storage, never from the repeated question.
 
 import { sentence, wordsOf } from "../../js/call-descriptions.js";
+import { sha256 } from "../../js/digest.js";
 import { drivesIn } from "../../js/drives.js";
 import { NotSigned } from "../../js/messages.js";
 import { Refused, Unreachable } from "../../js/provider.js";
@@ -27,7 +28,8 @@ import { NeedsList, NotPlanned } from "./plan.js";
 /**
  * A question to a person, as it is kept.
  * @typedef {object} Kept
- * @property {string} name
+ * @property {string} name what the bridge calls it: a page can use a name again
+ * @property {string} id drawn here: an answer of the window is for this question and no other
  * @property {string} asked the page's request, to recognise the repeated question
  * @property {string} ucloud the page's origin
  * @property {string} username
@@ -130,7 +132,7 @@ export class Holds {
         return drive === undefined ? [] : [[number, drive]];
       }));
       /** @type {Kept} */
-      const question = { name, asked, ucloud, username: request.username, parts: judged, drives, silent, until, state: "asking" };
+      const question = { name, id: crypto.randomUUID(), asked, ucloud, username: request.username, parts: judged, drives, silent, until, state: "asking" };
       await this.#ground.session.set(keptAs(name), question);
       return await this.#answered(question);
     } catch (error) {
@@ -177,10 +179,10 @@ export class Holds {
    * @returns {Promise<Verdict>}
    */
   async #answered(question) {
-    const { name } = question;
+    const { name, id } = question;
     /** @type {Kept | undefined} */
     let kept = question;
-    while (kept !== undefined && kept.state === "asking" && this.#ground.now() < kept.until) {
+    while (kept?.id === id && kept.state === "asking" && this.#ground.now() < kept.until) {
       const left = Math.max(0, kept.until - this.#ground.now());
       // If no window opens, the toolbar's window leads to the question.
       void this.#ground.openWindow().catch(() => {});
@@ -193,32 +195,38 @@ export class Holds {
       });
       kept = await this.#ground.session.get(keptAs(name));
     }
+    if (kept?.id !== id) {
+      // Withdrawn. Another question may stand under this name by now.
+      this.#note("unsigned", question.parts[0], "", "whyWithdrawn");
+      return {};
+    }
     this.#waiting.delete(name);
     await this.#ground.session.remove(keptAs(name));
-    if (kept?.state === "approved") return this.#signed(kept.parts, kept.username, () => this.#ground.now() >= question.until);
-    if (kept?.state === "refused") {
-      await this.#ground.session.set(refusedAs(textOf(kept.ucloud, kept.username, kept.parts)), this.#ground.now());
+    if (kept.state === "approved") return this.#signed(kept.parts, kept.username, () => this.#ground.now() >= question.until);
+    if (kept.state === "refused") {
+      // The refusal holds for this request even if it cannot be remembered for the next.
+      await this.#remember(kept).catch(() => {});
       return this.#refusal(kept.parts);
     }
-    this.#note("unsigned", question.parts[0], "", kept === undefined ? "whyWithdrawn" : "whyNoAnswer");
+    this.#note("unsigned", question.parts[0], "", "whyNoAnswer");
     return {};
   }
 
   /**
    * Notes the answer of the approval window.
-   * @param {string} name
+   * @param {string} id of the question that it showed
    * @param {boolean} isApproved
    */
-  async decide(name, isApproved) {
-    const kept = /** @type {Kept | undefined} */ (await this.#ground.session.get(keptAs(name)));
-    if (kept === undefined || kept.state !== "asking" || this.#ground.now() >= kept.until) return;
-    await this.#ground.session.set(keptAs(name), { ...kept, state: isApproved ? "approved" : "refused" });
-    this.#waiting.get(name)?.();
+  async decide(id, isApproved) {
+    const kept = (await this.questions()).find((question) => question.id === id);
+    if (kept === undefined) return;
+    await this.#ground.session.set(keptAs(kept.name), { ...kept, state: isApproved ? "approved" : "refused" });
+    this.#waiting.get(kept.name)?.();
   }
 
   /** Refuses all that waits: its window was closed. */
   async refuseAll() {
-    for (const { name } of await this.questions()) await this.decide(name, false);
+    for (const { id } of await this.questions()) await this.decide(id, false);
   }
 
   /** The page does not wait any more. @param {string} name @param {string} ucloud */
@@ -272,8 +280,16 @@ export class Holds {
 
   /** @param {string} ucloud @param {string} username @param {Part[]} parts */
   async #wasRefused(ucloud, username, parts) {
-    const at = await this.#ground.session.get(refusedAs(textOf(ucloud, username, parts)));
+    const at = await this.#ground.session.get(refusedAs(await textOf(ucloud, username, parts)));
     return typeof at === "number" && this.#ground.now() - at < REFUSED_MS;
+  }
+
+  /** Remembers a refusal, and forgets old ones. @param {Kept} kept */
+  async #remember({ ucloud, username, parts }) {
+    for (const [name, at] of Object.entries(await this.#ground.session.all())) {
+      if (name.startsWith(refusedAs("")) && this.#ground.now() - at >= REFUSED_MS) await this.#ground.session.remove(name);
+    }
+    await this.#ground.session.set(refusedAs(await textOf(ucloud, username, parts)), this.#ground.now());
   }
 
   /** @param {Entry["what"]} what @param {Part | undefined} part @param {string} path @param {string} [why] */
@@ -301,5 +317,6 @@ class Failed extends Error {
 
 /** What a refusal is remembered by. @param {string} ucloud @param {string} username @param {Part[]} parts */
 function textOf(ucloud, username, parts) {
-  return JSON.stringify([ucloud, username, parts.map(({ provider, request }) => [provider, request.row.call, request.items])]);
+  const text = JSON.stringify([ucloud, username, parts.map(({ provider, request }) => [provider, request.row.call, request.items])]);
+  return sha256(new TextEncoder().encode(text));
 }

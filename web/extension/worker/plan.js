@@ -1,6 +1,6 @@
 // From a request of UCloud's page to what has to be signed: the table of calls says which calls it
-// leads to, with which parameters, at which providers (user-side.js). Finds the providers of drives
-// and jobs, and checks that each of them has the call in its own table.
+// leads to, with which parameters, at which providers (user-side.js). Each provider's table is
+// asked for that provider alone. Finds the providers of drives and jobs.
 
 import { Unreachable } from "../../js/provider.js";
 import { describe, keyOf } from "../../js/review.js";
@@ -110,21 +110,35 @@ export function planner({ providers, keys, routes }) {
         return listed;
       },
     };
-    // Tables differ in sites' own rows alone: the first that has the request says what it leads to.
-    for (const table of tables.values()) {
+    /** @type {Part[]} */
+    const parts = [];
+    /** Why a part is not signed, if none is. @type {Error | null} */
+    let why = null;
+    // The table of a provider says what a request leads to at that provider, and nothing of others.
+    for (const [id, table] of tables) {
       const found = await toSign(table, sent(request), known);
       if (found === null) continue;
-      if ("refusal" in found) throw new NotPlanned(found.refusal);
-      // A provider that this extension is not set up for needs no signature of it.
-      const ours = found.sign.filter(({ provider }) => here.some(({ site }) => site.id === provider));
-      return ours.map(({ provider, call, params, project }) => {
-        const own = tables.get(provider);
-        if (own !== undefined) return { provider, request: describe(own, { call, items: params, project, ask: false }) };
-        if (connected.some(({ site }) => site.id === provider)) throw new Unreachable("the provider does not answer");
-        throw new NotPlanned("whyNoKey");
-      });
+      if ("refusal" in found) {
+        why ??= new NotPlanned(found.refusal);
+        continue;
+      }
+      for (const { provider, call, params, project } of found.sign) {
+        if (provider === id) {
+          try {
+            parts.push({ provider, request: describe(table, { call, items: params, project, ask: false }) });
+          } catch (error) {
+            why ??= /** @type {Error} */ (error);
+          }
+        }
+        // A provider that this extension is not set up for needs no signature of it.
+        else if (!tables.has(provider) && here.some(({ site }) => site.id === provider)) {
+          const isDown = connected.some(({ site }) => site.id === provider);
+          why ??= isDown ? new Unreachable("the provider does not answer") : new NotPlanned("whyNoKey");
+        }
+      }
     }
-    return [];
+    if (parts.length === 0 && why !== null) throw why;
+    return parts;
   };
 }
 
@@ -145,5 +159,9 @@ async function tablesOf(connected) {
     }
   }));
   if (tables.size === 0) throw failure;
-  return tables;
+  // In the order of the providers, whoever answered first.
+  return new Map(connected.flatMap(({ site }) => {
+    const table = tables.get(site.id);
+    return table === undefined ? [] : [[site.id, table]];
+  }));
 }

@@ -32,12 +32,14 @@ const PLACES = ["download", "upload", "websocket", "chunked/upload"];
 /** Answers with more tokens are left as they are. The page uploads five files at once. */
 const TOKENS_MAX = 100;
 
-/** Tokens whose first piece was signed, and how many are remembered. */
+/** Tokens of which a piece was taken, and how many are remembered. */
 const OPENED = "opened";
 const OPENED_MAX = 200;
 
 export class Tokens {
   #ground;
+  /** Ends with the last write. @type {Promise<unknown>} */
+  #turn = Promise.resolve();
 
   /** @param {Ground} ground */
   constructor(ground) {
@@ -81,7 +83,8 @@ export class Tokens {
     try {
       const table = await provider.table();
       const hash = await sha256(new TextEncoder().encode(token));
-      const call = piece !== null && (await this.#wasOpened(hash)) ? "session.continue" : "session.open";
+      await this.#turn;
+      const call = piece !== null && (await this.#opened()).includes(hash) ? "session.continue" : "session.open";
       const request = describe(table, { call, items: [{ token: hash, ...bytesOf(piece) }], project: null, ask: false });
       const key = keyOf(await this.#ground.keys(), provider.site.id, ownerOf(token), provider.clock.now());
       return await provider.sign(key, request);
@@ -91,12 +94,23 @@ export class Tokens {
     }
   }
 
-  /** Whether the token was used before. Remembers it. @param {string} hash */
-  async #wasOpened(hash) {
-    const opened = /** @type {string[]} */ ((await this.#ground.session.get(OPENED)) ?? []);
-    if (opened.includes(hash)) return true;
-    await this.#ground.session.set(OPENED, [hash, ...opened].slice(0, OPENED_MAX));
-    return false;
+  /**
+   * Notes that the provider took a piece of this token: the next one continues.
+   * @param {unknown} token
+   */
+  taken(token) {
+    this.#turn = this.#turn.then(async () => {
+      if (typeof token !== "string" || token.length > TOKEN_MAX) return;
+      const hash = await sha256(new TextEncoder().encode(token));
+      const others = (await this.#opened()).filter((one) => one !== hash);
+      await this.#ground.session.set(OPENED, [hash, ...others].slice(0, OPENED_MAX));
+    }).catch(() => {});
+    return this.#turn;
+  }
+
+  /** @returns {Promise<string[]>} */
+  async #opened() {
+    return (await this.#ground.session.get(OPENED)) ?? [];
   }
 }
 

@@ -81,6 +81,7 @@ const FROM_UCLOUD = {
   withdraw: ({ name }, ucloud) => holds.withdraw(String(name), ucloud),
   seen: ({ path, text }, ucloud) => routes.learn(ucloud, path, text),
   tokens: async ({ text }, ucloud) => ({ text: await tokens.withProofs(String(text), ucloud).catch(() => null) }),
+  taken: async ({ token }) => void (await tokens.taken(token)),
   prove: async ({ address, token, piece }, ucloud) => ({ proof: await tokens.prove({ address, token, piece }, ucloud) }),
 };
 
@@ -90,7 +91,7 @@ const FROM_WINDOWS = {
     questions: await holds.questions(),
     origins: Object.fromEntries((await providers()).map(({ site }) => [site.id, site.origin])),
   }),
-  decide: ({ name, approved }) => holds.decide(String(name), approved === true),
+  decide: ({ id, approved }) => holds.decide(String(id), approved === true),
   show: () => showQuestions(),
 };
 
