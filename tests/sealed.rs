@@ -368,6 +368,9 @@ async fn p3_a_sealed_upload_arrives_whole_and_its_pieces_say_nothing() {
     assert!(why.contains("does not open"), "{why}");
     let cut = &second[..second.len() - 21];
     check("cut short", go_on, 100_000, cut, cut, 400).await;
+    let nowhere = key.piece([7; 16], -1, total, &content[100_000..200_000]).unwrap();
+    let why = check("sealed for no place", go_on, -1, &nowhere, &nowhere, 400).await;
+    assert!(why.contains("has an offset"), "{why}");
     assert!(!alice.home.join("f").exists());
     check("the second", go_on, 100_000, &second, &second, 200).await;
     // Sent again with another salt, as after a lost answer.

@@ -64,6 +64,15 @@ test("extension: the page's own answers say which provider a drive belongs to", 
   assert.deepEqual(parts(await ask("GET", "files/browse", null, { query: "?path=%2F5%2Fa%20b&includeSizes=true" })), [["other", "files.browse", [{ path: "/5/a b" }], "p1"]]);
 });
 
+test("extension: of too many drives the oldest are forgotten, whatever their numbers", async () => {
+  const { ask, routes } = bench();
+  const learn = (ids) => routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: ids.map((id) => ({ id: String(id), specification: { product: { provider: "other" } } })) }));
+  await learn(Array.from({ length: 3_000 }, (_, at) => 10_000 + at));
+  await learn([4]);
+  assert.deepEqual(parts(await ask("POST", "files/trash", trash("/4/x"))).map(([provider]) => provider), ["other"]);
+  await assert.rejects(ask("POST", "files/trash", trash("/10000/x")), (error) => /not known/.test(why(error)));
+});
+
 test("extension: a drive of which the page knows nothing is asked of the providers", async () => {
   const { ask } = bench({ drives: { other: ["6"] } });
   assert.deepEqual(parts(await ask("POST", "files/trash", trash("/6/x"))), [["other", "files.trash", [{ id: "/6/x" }], null]]);

@@ -218,6 +218,10 @@ impl Chunk {
         let (Some(body), Some(total)) = (number(piece.size), number(piece.total)) else {
             return Err(ChunkError::Malformed("a piece has a size and a total size"));
         };
+        // Its offset is part of the key: without one, pieces could change places.
+        if matches!(bytes, Bytewise::Sealed(_)) && number(piece.offset).is_none() {
+            return Err(ChunkError::Malformed("a sealed piece has an offset"));
+        }
         let size = match bytes {
             Bytewise::Plain(_) => Some(body),
             Bytewise::Sealed(_) => plaintext_of(body),

@@ -36,17 +36,20 @@ export class Routes {
     if (found.size === 0) return this.#turn;
     this.#turn = this.#turn.then(async () => {
       const before = await this.#of(ucloud);
-      const isNew = [...found].some(([id, route]) => JSON.stringify(before[id]) !== JSON.stringify(route));
+      const isNew = [...found].some(([id, route]) => JSON.stringify(before.get(id)) !== JSON.stringify(route));
       if (!isNew) return;
-      const kept = Object.entries({ ...before, ...Object.fromEntries(found) });
-      await this.#session.set(nameOf(ucloud), Object.fromEntries(kept.slice(-KEPT_MAX)));
+      for (const [id, route] of found) {
+        before.delete(id);
+        before.set(id, route);
+      }
+      await this.#session.set(nameOf(ucloud), [...before].slice(-KEPT_MAX));
     }).catch(() => {});
     return this.#turn;
   }
 
-  /** @param {string} ucloud @returns {Promise<{[id: string]: Route}>} */
+  /** The routes, the newest last: kept as pairs, since an object would sort numbers. @param {string} ucloud @returns {Promise<Map<string, Route>>} */
   async #of(ucloud) {
-    return (await this.#session.get(nameOf(ucloud))) ?? {};
+    return new Map((await this.#session.get(nameOf(ucloud))) ?? []);
   }
 
   /**
@@ -60,7 +63,7 @@ export class Routes {
    * @returns {Promise<Route | null>}
    */
   async find(ucloud, kind, id, providers, keyAt, acting) {
-    const route = (await this.#of(ucloud))[`${spaceOf(kind)}${id}`];
+    const route = (await this.#of(ucloud)).get(`${spaceOf(kind)}${id}`);
     if (route !== undefined) return route;
     const [only] = providers;
     if (providers.length === 1 && only !== undefined) return { provider: only.site.id, project: acting };
