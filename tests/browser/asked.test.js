@@ -112,9 +112,9 @@ test("s16 the question names drives as the provider does", async () => {
   assert.doesNotMatch(asked, /\/home\/notes/);
   await alice.sayNo();
   await outcome();
-  await begin({ call: "files.trash", items: [{ id: "/4711/notes.txt" }] });
+  await begin({ call: "files.trash", items: [{ id: "/9711/notes.txt" }] });
   await alice.question.waitFor();
-  assert.match(await alice.question.innerText(), /A drive that this provider does not know \(4711\) · \/notes\.txt/);
+  assert.match(await alice.question.innerText(), /A drive that this provider does not know \(9711\) · \/notes\.txt/);
   await alice.sayNo();
   await outcome();
 });
