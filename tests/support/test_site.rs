@@ -29,7 +29,7 @@ use tokio::process::{Child, Command};
 /// The provider's id.
 pub(crate) const PROVIDER: &str = "hpc";
 /// The longest that a test waits for an event before it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two polls.
 const PAUSE: Duration = Duration::from_millis(5);
 /// The pause before a server is started again: `RestartSec=` of deploy/systemd/countersign.service.
