@@ -183,7 +183,10 @@ for path in sys.argv[3:]:
     said = open(path, "rb").read()
     line.sendall(said[:1] + b"\xfe" + struct.pack(">H", len(said) - 1) + b"\0\0\0\0" + said[1:])
 while len(sys.argv) > 3:
-    more = line.recv(65536)
+    try:
+        more = line.recv(65536)
+    except ConnectionResetError:
+        break # closed with frames unread
     if not more:
         break
     heard += more
