@@ -6,8 +6,7 @@
 
 import { encode } from "../../js/base64url.js";
 import { sha256 } from "../../js/digest.js";
-import { keyOf } from "../../js/review.js";
-import { describe } from "../../js/review.js";
+import { describe, keyOf } from "../../js/review.js";
 import { NotPlanned } from "./plan.js";
 
 /** @typedef {import("./connected-provider.js").ConnectedProvider} ConnectedProvider */
