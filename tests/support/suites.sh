@@ -40,12 +40,12 @@ run_web() {
         not_run+=("the browser's modules: Node.js 20 or later is missing")
         return
     fi
-    if tests_of web | grep -qvx types; then
+    if tests_of web | grep -vx types >/dev/null; then
         local pattern
         pattern=$(tests_of web | pattern_of)
         counted "the browser's modules" node --test --test-name-pattern="$pattern" tests/web/*.test.mjs
     fi
-    if tests_of web | grep -qx types; then counted "the types of the browser's modules" types; fi
+    if tests_of web | grep -x types >/dev/null; then counted "the types of the browser's modules" types; fi
 }
 
 types() { # the JSDoc types of what browsers load
@@ -60,8 +60,8 @@ pattern_of() { # lines: a regular expression for any of them. What templates put
 run_accounts() {
     local why
     if why=$(tests/support/installation.sh true 2>&1); then
-        if files_of accounts | grep -q '^tests/hostile/'; then step "what attacks" tests/hostile/install || true; fi
-        if files_of accounts | grep -qx tests/audit.rs; then step "what other people's programs need" tests/interop/install || true; fi
+        if files_of accounts | grep '^tests/hostile/' >/dev/null; then step "what attacks" tests/hostile/install || true; fi
+        if files_of accounts | grep -x tests/audit.rs >/dev/null; then step "what other people's programs need" tests/interop/install || true; fi
         one_by_one accounts tests/support/installation.sh
     elif [ "$(id -u)" != 0 ]; then
         not_run+=("the tests as real accounts, but for attacks.rs, enrolment.rs and direct_channel.rs: $why")
@@ -85,7 +85,7 @@ one_by_one() { # suite, what runs a command around each of its tests
     local executable name found=0
     executable=$(executable_of centre --test centre)
     for name in $("$executable" --list --ignored --format terse | sed -n 's/: test$//p'); do
-        tests_of "$1" | grep -qxF "${name##*::}" || continue
+        tests_of "$1" | grep -xF "${name##*::}" >/dev/null || continue
         found=$((found + 1))
         step "$1: $name" "$2" "$executable" --ignored --exact "$name" --nocapture || true
     done

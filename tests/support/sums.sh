@@ -32,7 +32,7 @@ sum_up() { # says what came of all, and ends
     # A step that broke without a test's saying so (it did not build) is a failure too.
     if [ ${#failed[@]} -gt 0 ] && [ "$failures" = 0 ]; then failures=${#failed[@]}; fi
     printf '\nThe longest steps, of %d s in all:\n' "$SECONDS"
-    printf '%s\n' "${took[@]}" | sort -rn | head -n 8
+    printf '%s\n' "${took[@]}" | sort -rn | sed -n '1,8p'
     echo
     if [ ${#failed[@]} -gt 0 ]; then
         printf 'FAILED:  %s\n' "${failed[@]}"

@@ -425,3 +425,34 @@ fn s21_no_error_repeats_its_source() {
     }
     assert_none(&found, "has its source in its text, and prints it twice in a chain");
 }
+
+/// A command that stops reading ends the one before it with SIGPIPE, and `pipefail` takes that for
+/// a failure: of the whole script, or of a condition that then is silently false.
+#[test]
+fn no_command_of_a_script_stops_reading_early() {
+    let stops = |command: &str| {
+        let mut words = command.split_whitespace();
+        match words.next() {
+            Some("head") => true,
+            Some("grep") => words.take_while(|word| word.starts_with('-')).any(|option| {
+                option.starts_with("--quiet") || (!option.starts_with("--") && option.contains(['q', 'm']))
+            }),
+            _ => false,
+        }
+    };
+    assert!(stops(" head -n 1") && stops(" grep -vqx types") && !stops(" grep -x q") && !stops(" headers"));
+    let mut found = Vec::new();
+    for file in files() {
+        let Ok(script) = fs::read_to_string(root().join(&file)) else { continue };
+        let is_script = script.starts_with("#!/") || file.extension().is_some_and(|extension| extension == "sh");
+        if !is_script || !script.lines().take(2).any(|line| line.contains("bash") || line.starts_with("# Sourced by")) {
+            continue;
+        }
+        for (number, line) in script.lines().enumerate() {
+            if !line.trim_start().starts_with('#') && line.split('|').skip(1).any(stops) {
+                found.push(format!("{}:{}: {}", file.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none(&found, "read to the end: sed -n 1p for head, grep … >/dev/null for grep -q");
+}
