@@ -61,6 +61,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "product      disk of storage (storage, 1 GB): registered at UCloud when the server starts",
         "SSH keys     that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
         "terminals    are not offered",
+        "applications that jobs may run: workflows whose script the user signs",
         "- port 443 needs CAP_NET_BIND_SERVICE",
         "- gateway.sandbox is not \"required\"",
         "- intent.accept_v1:",
@@ -265,7 +266,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "[sessions]",
         "[session]",
-        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `ssh`, `terminals`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `ssh`, `terminals`, `applications`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`",
     );
     check(
         "key = \"key.pem\"",
@@ -319,6 +320,31 @@ fn values_of_the_wrong_kind_are_refused() {
         "gateway.sandbox: unknown word `on`, expected one of `required`, `available`, `log`, `off`",
     );
     check("directory = \"run\"", "directory = 3", "ipc.directory: invalid type: integer `3`, expected a string");
+}
+
+#[test]
+fn what_jobs_may_run_is_named_once_each() {
+    check(
+        "accept = [\"workflow\"]",
+        "accept = []",
+        "applications.accept: is empty: it names what may start: \"approved\", \"workflow\" or both",
+    );
+    check(
+        "accept = [\"workflow\"]",
+        "accept = [\"workflow\", \"approved\", \"workflow\"]",
+        "applications.accept[2]: stands here twice",
+    );
+    check(
+        "accept = [\"workflow\"]",
+        "accept = [\"approved\", \"all\"]",
+        "applications.accept[1]: unknown word `all`, expected `approved` or `workflow`",
+    );
+    check("folder = \"approved\"", "folder = \"\"", "applications.folder: has to be the path of a folder");
+    check(
+        "folder = \"approved\"",
+        "directory = \"approved\"",
+        "applications.directory: unknown key, expected `folder` or `accept`",
+    );
 }
 
 #[test]

@@ -6,6 +6,14 @@ use std::cmp::Ordering;
 
 use crate::json::Json;
 
+/// The canonical form of a value.
+#[must_use]
+pub fn canonical(value: &Json<'_>) -> Vec<u8> {
+    let mut text = Vec::new();
+    write(value, &mut text);
+    text
+}
+
 /// Writes an object with these members.
 pub(crate) fn write_object<'m, 'a: 'm>(members: impl Iterator<Item = (&'m str, &'m Json<'a>)>, text: &mut Vec<u8>) {
     let mut members: Vec<_> = members.collect();
@@ -83,9 +91,7 @@ mod tests {
     use super::*;
 
     fn canonical(value: &Json<'_>) -> String {
-        let mut text = Vec::new();
-        write(value, &mut text);
-        String::from_utf8(text).unwrap()
+        String::from_utf8(super::canonical(value)).unwrap()
     }
 
     fn check(text: &str, want: &str) {

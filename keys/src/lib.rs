@@ -67,7 +67,7 @@
 
 pub mod bind;
 pub mod call;
-mod canonical;
+pub mod canonical;
 pub mod core_token;
 pub mod direct;
 pub mod enrolment;

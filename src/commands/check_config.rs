@@ -18,7 +18,7 @@ use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
 use countersign_config::{
-    Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch, Maintenance, Mapper,
+    Accept, Applications, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch, Maintenance, Mapper,
     MappingStart, Names, Product, Sandbox, SshKeysOf, Terminals, V1, show_size,
 };
 use countersign_os::clock::Clock;
@@ -123,6 +123,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         products,
         ssh,
         terminals,
+        applications,
         connection,
         maintenance,
         calls,
@@ -279,6 +280,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         Terminals::NotOffered => "are not offered",
     };
     lines.push(line("terminals", terminals.to_owned()));
+    lines.push(line("applications", applications_in_words(applications)));
     lines.push(line("calls", calls_in_words(calls)));
     lines.push(line("local socket", ipc.socket().display().to_string()));
     lines.push(line("state", format!("in {}", state.directory.display())));
@@ -304,6 +306,15 @@ fn maintenance_in_words(maintenance: &Maintenance) -> String {
             format!("is on: only {} are served", allowed.join(", "))
         }
     }
+}
+
+fn applications_in_words(applications: &Applications) -> String {
+    let Applications { folder, accept } = applications;
+    let of_each = accept.iter().map(|accept| match accept {
+        Accept::Approved => format!("those approved in {}", folder.display()),
+        Accept::Workflow => "workflows whose script the user signs".to_owned(),
+    });
+    format!("that jobs may run: {}", of_each.collect::<Vec<_>>().join(", and "))
 }
 
 fn audit_in_words(audit: &Audit) -> String {

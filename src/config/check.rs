@@ -3,6 +3,7 @@
 //! A function that returns `None` has reported why. [`Config::check`] returns a [`Config`] only
 //! without a problem.
 
+mod applications;
 mod audit;
 mod findings;
 mod outside;
@@ -85,6 +86,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let drives = served::drives(file.drives, &products, findings);
     let ssh = served::ssh(&file.ssh);
     let terminals = served::terminals(&file.terminals);
+    let applications = applications::applications(file.applications, site, findings);
     let connection = users::connection(file.connection, findings);
     let maintenance = users::maintenance(file.maintenance, findings);
     if reader.role == Role::Instance {
@@ -106,6 +108,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         products,
         ssh,
         terminals,
+        applications: applications?,
         connection: connection?,
         maintenance,
         calls: calls?,

@@ -41,6 +41,7 @@ table! {
         products: Vec<Spanned<ProductTable>>,
         ssh: SshTable,
         terminals: TerminalsTable,
+        applications: ApplicationsTable,
         connection: ConnectionTable,
         maintenance: MaintenanceTable,
         calls: Vec<Spanned<RowSpec>>,
@@ -192,6 +193,14 @@ table! {
 }
 
 table! {
+    /// `[applications]`
+    ApplicationsTable {
+        folder: Typed<String>,
+        accept: TypedList<AcceptWord>,
+    }
+}
+
+table! {
     /// `[connection]`
     ConnectionTable {
         expires_after: Typed<String>,
@@ -252,6 +261,10 @@ words! {
 words! {
     /// `sessions.sealed`
     SealWord { Required, Preferred, Off }
+}
+words! {
+    /// An entry of `applications.accept`
+    AcceptWord { Approved, Workflow }
 }
 words! {
     /// `instances.launch`

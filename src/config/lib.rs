@@ -24,6 +24,7 @@ mod storage;
 mod tls;
 pub mod user_file;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,9 @@ pub const INSTANCE_PORTS_MAX: u16 = 8_000;
 /// The default of `--config`.
 pub const DEFAULT_FILE: &str = "/etc/countersign/config.toml";
 
+/// The default of `applications.folder`.
+pub const APPLICATIONS_FOLDER: &str = "/etc/countersign/applications";
+
 /// Most addresses that a gateway listens on.
 pub const LISTENERS_MAX: usize = 16;
 
@@ -79,6 +83,7 @@ pub struct Config {
     /// SSH keys for logging in.
     pub ssh: Ssh,
     pub terminals: Terminals,
+    pub applications: Applications,
     pub connection: Connection,
     /// As read from the file; see [`CurrentMaintenance`] for the present state.
     pub maintenance: Maintenance,
@@ -305,6 +310,24 @@ pub enum Terminals {
     Offered,
     /// Users log in by other means.
     NotOffered,
+}
+
+/// `[applications]`: what jobs may run.
+#[derive(Clone, Debug)]
+pub struct Applications {
+    /// Holds the applications that an administrator approved. Absolute; belongs to root.
+    pub folder: PathBuf,
+    /// What may start. Never empty.
+    pub accept: BTreeSet<Accept>,
+}
+
+/// What makes an application one that may start.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Accept {
+    /// An administrator approved it.
+    Approved,
+    /// All that it runs is a script that the user signed.
+    Workflow,
 }
 
 /// `[connection]`.

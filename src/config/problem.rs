@@ -192,6 +192,8 @@ pub(crate) enum Reason {
     Url,
     #[error("has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"")]
     DrivePath,
+    #[error("has to be the path of a folder")]
+    Folder,
     /// Only one of path and id has a placeholder for the group.
     #[error("has to have {{group}} in it if the drive's id has, and only then")]
     DriveGroup,

@@ -85,6 +85,10 @@ in_drives = true
 [terminals]
 offered = false
 
+[applications]
+folder = "approved"
+accept = ["workflow"]
+
 [connection]
 expires_after = "30 days"
 
