@@ -18,8 +18,8 @@ use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
 use countersign_config::{
-    Accept, Applications, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch, Maintenance, Mapper,
-    MappingStart, Names, Product, Sandbox, SshKeysOf, Terminals, V1, show_size,
+    Accept, Applications, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch,
+    Maintenance, Mapper, MappingStart, Names, Product, Sandbox, SshKeysOf, Terminals, V1, show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
