@@ -5,21 +5,29 @@
 //! root. No other account may be able to write them. Does not follow symbolic links. Checks the
 //! descriptor that is used next, never a name, so that no file can be exchanged in between (P3).
 
+mod kept;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use countersign_keys::identity::Uid;
+use countersign_keys::time::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+
+pub use kept::KeptLook;
 
 /// Permission bits with which others than the owner could write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Permission bits with which others than the owner could do anything.
 const ANYTHING_BY_OTHERS: u32 = 0o077;
+
+/// After how long a file's version is taken to tell, in seconds.
+const SETTLED_AFTER_S: i64 = 2;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UserFileFailure {
@@ -90,18 +98,40 @@ impl UserFileFailure {
 /// # Errors
 /// If it does not exist, or if another account than its owner or root could have written it.
 pub fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, UserFileFailure> {
+    walk(home, beneath, owner).map(|(opened, _)| opened)
+}
+
+/// Opens the file like [`open`], and keeps the look at the path, if it can be kept, so that it need
+/// not be taken again. `now`: the system's time.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_kept(
+    home: &Path,
+    beneath: &Path,
+    owner: Uid,
+    now: Timestamp,
+) -> Result<(Opened, Option<KeptLook>), UserFileFailure> {
+    let (opened, directories) = walk(home, beneath, owner)?;
+    let kept = KeptLook::of(&opened, directories, now);
+    Ok((opened, kept))
+}
+
+/// The file, and the directories down to it, the home first.
+fn walk(home: &Path, beneath: &Path, owner: Uid) -> Result<(Opened, Vec<CheckedDirectory>), UserFileFailure> {
     let outside = || UserFileFailure::Outside { path: beneath.to_owned() };
-    let mut directory = CheckedDirectory::home(home, owner)?;
+    let mut directories = vec![CheckedDirectory::home(home, owner)?];
     let mut names = beneath.components().peekable();
     while let Some(component) = names.next() {
-        let Component::Normal(name) = component else {
+        let (Component::Normal(name), Some(directory)) = (component, directories.last()) else {
             return Err(outside());
         };
         let name = name.to_str().ok_or_else(outside)?;
         if names.peek().is_none() {
-            return directory.open(name);
+            return Ok((directory.open(name)?, directories));
         }
-        directory = directory.enter(name)?;
+        let below = directory.enter(name)?;
+        directories.push(below);
     }
     Err(outside())
 }
@@ -124,17 +154,29 @@ pub struct FileVersion {
     changed: (i64, i64),
 }
 
-impl Opened {
-    /// The metadata when the file was opened.
-    pub const fn version(&self) -> FileVersion {
-        let FileStat { st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = self.stat;
-        FileVersion {
+impl FileVersion {
+    const fn of(stat: &FileStat) -> Self {
+        let FileStat { st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = *stat;
+        Self {
             device: st_dev,
             inode: st_ino,
             size: st_size,
             modified: (st_mtime, st_mtime_nsec),
             changed: (st_ctime, st_ctime_nsec),
         }
+    }
+
+    /// Whether another change now would have another version: the clocks of file systems have steps
+    /// of up to two seconds.
+    pub const fn is_settled(&self, now: Timestamp) -> bool {
+        now.seconds().saturating_sub(self.changed.0) > SETTLED_AFTER_S
+    }
+}
+
+impl Opened {
+    /// The metadata when the file was opened.
+    pub const fn version(&self) -> FileVersion {
+        FileVersion::of(&self.stat)
     }
 
     /// The owner: the account or root.
@@ -176,6 +218,7 @@ pub struct CheckedDirectory {
     descriptor: OwnedFd,
     path: PathBuf,
     owner: Uid,
+    stat: FileStat,
 }
 
 impl CheckedDirectory {
@@ -221,8 +264,9 @@ impl CheckedDirectory {
     }
 
     fn checked(descriptor: OwnedFd, path: PathBuf, owner: Uid) -> Result<Self, UserFileFailure> {
-        refuse_others(&stat_of(&descriptor, &path)?, &path, owner)?;
-        Ok(Self { descriptor, path, owner })
+        let stat = stat_of(&descriptor, &path)?;
+        refuse_others(&stat, &path, owner)?;
+        Ok(Self { descriptor, path, owner, stat })
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) mod request;
 pub(crate) mod resolve;
 pub(crate) mod startup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;

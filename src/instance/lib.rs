@@ -166,7 +166,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceF
     let journal = Journal::open(&used, window, INTENTS_MAX, Clock::System.now()?)?;
     let verifier = Verifier::new(
         CoreTokens::new(config.core.public_key.clone()),
-        PinnedKeys::of(account, &config.provider.id),
+        PinnedKeys::of(account, &config.provider.id, Clock::System),
         journal,
         policy,
         Arc::clone(&config.calls),

@@ -157,6 +157,7 @@ mod tests {
     use super::*;
     use crate::account::OwnAccount;
     use crate::keys::pinned::PinnedKeys;
+    use countersign_os::clock::Clock;
 
     const LINE: &str = "ES256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ== AQEBAQEBAQEBAQEBAQEBAQ YWxpY2U v2 created=1 expires=2 x";
 
@@ -170,7 +171,8 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
         }
         spoil(home.path());
-        let pinned = PinnedKeys::of(&OwnAccount::in_tests(home.path()), &ProviderId::parse("hpc").unwrap());
+        let provider = ProviderId::parse("hpc").unwrap();
+        let pinned = PinnedKeys::of(&OwnAccount::in_tests(home.path()), &provider, Clock::System);
         let failure = pinned.key(&Username::parse("alice").unwrap(), KeyId::from_bytes([1; 16])).expect_err("spoilt");
         let (verdict, denied) = Denied::of(&Refusal::Pinned(failure), home.path());
         assert_eq!((verdict, denied.code.number()), (Verdict::Refuse, 409), "UCloud repeats after 449 and 503");

@@ -9,7 +9,7 @@ mod changes;
 mod copies;
 mod incoming;
 mod leftovers;
-mod mounts;
+pub(crate) mod mounts;
 mod protected;
 mod queues;
 mod startup;

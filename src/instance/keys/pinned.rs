@@ -1,5 +1,5 @@
-//! The keys that the user pinned. Reads the file again whenever it has changed, so that a revoked
-//! key is refused on its next request (P6).
+//! The keys that the user pinned. Reads the file again whenever it, or a directory above it, has
+//! changed, so that a revoked key is refused on its next request (P6).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,9 +7,11 @@ use countersign_keys::identity::{KeyId, ProviderId, Username};
 use countersign_keys::intent::KeyWanted;
 use countersign_keys::keyring::{EnrolledKey, KeyRejection, Protocol};
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
+use countersign_keys::time::Timestamp;
 
 use crate::account::OwnAccount;
-use countersign_config::user_file::{self, FileVersion, UserFileFailure};
+use countersign_config::user_file::{self, FileVersion, KeptLook, Opened, UserFileFailure};
+use countersign_os::clock::Clock;
 
 /// The file, below the home directory.
 const FILE: &str = ".config/countersign/authorized_keys";
@@ -50,22 +52,27 @@ impl From<PinRejection> for PinnedFailure {
 pub(crate) struct PinnedKeys {
     account: OwnAccount,
     provider: ProviderId,
+    /// By which file systems stamp changes.
+    clock: Clock,
     /// The last version of the file that was read.
     read: Mutex<Option<ReadFile>>,
 }
 
-/// The keys of a file, and the file's version when they were read.
+/// The keys of a file, the file's version when they were read, and the look at its path.
 #[derive(Debug)]
 struct ReadFile {
     version: FileVersion,
+    /// Whether the version had settled then: another content would have had another one.
+    is_settled: bool,
+    look: Option<KeptLook>,
     keys: Arc<[Arc<EnrolledKey>]>,
 }
 
 impl PinnedKeys {
     /// The account's keys for that provider. A key that the user approved for another provider is
     /// ignored.
-    pub(crate) fn of(account: &OwnAccount, provider: &ProviderId) -> Self {
-        Self { account: account.clone(), provider: provider.clone(), read: Mutex::new(None) }
+    pub(crate) fn of(account: &OwnAccount, provider: &ProviderId, clock: Clock) -> Self {
+        Self { account: account.clone(), provider: provider.clone(), clock, read: Mutex::new(None) }
     }
 
     /// The user's keys that could verify an intent. Empty if there is no file.
@@ -97,21 +104,33 @@ impl PinnedKeys {
     }
 
     fn all(&self) -> Result<Arc<[Arc<EnrolledKey>]>, PinnedFailure> {
-        let opened = match user_file::open(self.account.home(), FILE.as_ref(), self.account.uid()) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = read.as_ref().filter(|file| file.look.as_ref().is_some_and(KeptLook::still_holds));
+        if let Some(file) = kept {
+            return Ok(Arc::clone(&file.keys));
+        }
+        let before = read.take();
+        // With an unreadable clock nothing has settled.
+        let now = self.clock.now().unwrap_or(Timestamp::from_seconds(i64::MIN));
+        let (opened, look) = match user_file::open_kept(self.account.home(), FILE.as_ref(), self.account.uid(), now) {
             Err(failure) if failure.is_absence() => return Ok(Arc::from([])),
             opened => opened?,
         };
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let version = opened.version();
-        if let Some(file) = read.as_ref().filter(|file| file.version == version) {
-            return Ok(Arc::clone(&file.keys));
-        }
+        let keys = match before.filter(|file| file.is_settled && file.version == version) {
+            Some(file) => file.keys,
+            None => self.parse(opened)?,
+        };
+        *read = Some(ReadFile { version, is_settled: version.is_settled(now), look, keys: Arc::clone(&keys) });
+        Ok(keys)
+    }
+
+    fn parse(&self, opened: Opened) -> Result<Arc<[Arc<EnrolledKey>]>, PinnedFailure> {
         let text = String::from_utf8(opened.read(PINS_MAX)?).map_err(|_| PinnedFailure::Text)?;
         let keys = Pins::parse(&text)?
             .keys_at(&self.provider)
             .map(|record| EnrolledKey::from_record(record).map(Arc::new))
-            .collect::<Result<Arc<[_]>, _>>()?;
-        *read = Some(ReadFile { version, keys: Arc::clone(&keys) });
+            .collect::<Result<_, _>>()?;
         Ok(keys)
     }
 }
@@ -120,27 +139,84 @@ impl PinnedKeys {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     use super::*;
 
     const LINE: &str = "ES256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ== AQEBAQEBAQEBAQEBAQEBAQ YWxpY2U v2 created=1 expires=2 x\n";
 
-    #[test]
-    fn r03_an_instance_takes_the_keys_of_its_own_provider_and_those_of_no_provider() {
+    fn home() -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join(".config/countersign");
         fs::create_dir_all(&directory).unwrap();
         for path in [home.path(), &home.path().join(".config"), &directory] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
         }
+        home
+    }
+
+    fn is_pinned(keys: &PinnedKeys) -> bool {
+        keys.key(&Username::parse("alice").unwrap(), KeyId::from_bytes([1; 16])).unwrap().is_some()
+    }
+
+    /// Keys of a home whose files all have settled, and the look at them kept.
+    fn kept_in(home: &Path) -> PinnedKeys {
+        fs::write(home.join(FILE), LINE).unwrap();
+        let later = Clock::Set(Arc::new((i64::MAX / 2).into()));
+        let keys = PinnedKeys::of(&OwnAccount::in_tests(home), &ProviderId::parse("hpc").unwrap(), later);
+        assert!(is_pinned(&keys) && keys.read.lock().unwrap().as_ref().is_some_and(|file| file.look.is_some()));
+        keys
+    }
+
+    #[test]
+    fn p6_a_key_taken_out_of_the_file_is_refused_next() {
+        let home = home();
+        let keys = kept_in(home.path());
+        fs::write(home.path().join(FILE), "").unwrap();
+        assert!(!is_pinned(&keys));
+        fs::write(home.path().join(FILE), LINE).unwrap();
+        assert!(is_pinned(&keys));
+        fs::remove_file(home.path().join(FILE)).unwrap();
+        assert!(!is_pinned(&keys));
+    }
+
+    #[test]
+    fn p6_of_a_file_just_written_every_content_is_read() {
+        let home = home();
+        let path = home.path().join(FILE);
+        let keys =
+            PinnedKeys::of(&OwnAccount::in_tests(home.path()), &ProviderId::parse("hpc").unwrap(), Clock::System);
+        let other = LINE.replacen(" AQEBAQEBAQEBAQEBAQEBAQ ", " AgICAgICAgICAgICAgICAg ", 1);
+        for _ in 0..50 {
+            // The same file, length and, on most kernels, time of change.
+            for (line, want) in [(LINE, true), (&other, false)] {
+                fs::write(&path, line).unwrap();
+                assert_eq!(is_pinned(&keys), want);
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "mounts file systems: run it in a mount namespace"]
+    fn mounts_over_a_directory_are_seen_by_the_next_request() {
+        let home = home();
+        let keys = kept_in(home.path());
+        let over = home.path().join(".config");
+        crate::files::tests::mounts::mount(&over, &["-t", "tmpfs", "-o", "mode=0700", "none"]);
+        assert!(!is_pinned(&keys));
+        crate::files::tests::mounts::unmount_at(&over);
+        assert!(is_pinned(&keys));
+    }
+
+    #[test]
+    fn r03_an_instance_takes_the_keys_of_its_own_provider_and_those_of_no_provider() {
+        let home = home();
         let account = OwnAccount::in_tests(home.path());
-        let is_pinned = |at: &str| {
-            let keys = PinnedKeys::of(&account, &ProviderId::parse(at).unwrap());
-            keys.key(&Username::parse("alice").unwrap(), KeyId::from_bytes([1; 16])).unwrap().is_some()
-        };
+        let is_pinned_at =
+            |at: &str| is_pinned(&PinnedKeys::of(&account, &ProviderId::parse(at).unwrap(), Clock::System));
         let check = |line: &str, want: (bool, bool)| {
-            fs::write(directory.join("authorized_keys"), line).unwrap();
-            assert_eq!((is_pinned("hpc"), is_pinned("lab")), want, "{line}");
+            fs::write(home.path().join(FILE), line).unwrap();
+            assert_eq!((is_pinned_at("hpc"), is_pinned_at("lab")), want, "{line}");
         };
         check(LINE, (true, true));
         check(&LINE.replacen(" v2", " v2 provider=hpc", 1), (true, false));

@@ -11,7 +11,7 @@ use super::*;
 
 const WHY: &str = "mounts file systems: run it in a mount namespace";
 
-pub(super) fn mount(at: &Path, arguments: &[&str]) {
+pub(crate) fn mount(at: &Path, arguments: &[&str]) {
     let status = Command::new("mount").args(arguments).arg(at).status().expect(WHY);
     assert!(status.success(), "{WHY}");
 }
@@ -28,7 +28,7 @@ fn unmount(desk: Desk) {
     drop(desk);
 }
 
-pub(super) fn unmount_at(at: &Path) {
+pub(crate) fn unmount_at(at: &Path) {
     let status = Command::new("umount").args(["-l", at.to_str().unwrap()]).status().unwrap();
     assert!(status.success());
 }
