@@ -14,6 +14,7 @@ mod drives;
 mod file;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod kept_look;
 mod maintenance;
 mod problem;
 mod products;

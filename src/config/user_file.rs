@@ -5,8 +5,6 @@
 //! root. No other account may be able to write them. Does not follow symbolic links. Checks the
 //! descriptor that is used next, never a name, so that no file can be exchanged in between (P3).
 
-mod kept;
-
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -17,8 +15,6 @@ use countersign_keys::time::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
-
-pub use kept::KeptLook;
 
 /// Permission bits with which others than the owner could write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -101,24 +97,12 @@ pub fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, UserFileF
     walk(home, beneath, owner).map(|(opened, _)| opened)
 }
 
-/// Opens the file like [`open`], and keeps the look at the path, if it can be kept, so that it need
-/// not be taken again. `now`: the system's time.
-///
-/// # Errors
-/// As for [`open`].
-pub fn open_kept(
+/// The file, and the directories down to it, the home first.
+pub(crate) fn walk(
     home: &Path,
     beneath: &Path,
     owner: Uid,
-    now: Timestamp,
-) -> Result<(Opened, Option<KeptLook>), UserFileFailure> {
-    let (opened, directories) = walk(home, beneath, owner)?;
-    let kept = KeptLook::of(&opened, directories, now);
-    Ok((opened, kept))
-}
-
-/// The file, and the directories down to it, the home first.
-fn walk(home: &Path, beneath: &Path, owner: Uid) -> Result<(Opened, Vec<CheckedDirectory>), UserFileFailure> {
+) -> Result<(Opened, Vec<CheckedDirectory>), UserFileFailure> {
     let outside = || UserFileFailure::Outside { path: beneath.to_owned() };
     let mut directories = vec![CheckedDirectory::home(home, owner)?];
     let mut names = beneath.components().peekable();
@@ -139,8 +123,8 @@ fn walk(home: &Path, beneath: &Path, owner: Uid) -> Result<(Opened, Vec<CheckedD
 /// An open file that only its owner or root can have written.
 #[derive(Debug)]
 pub struct Opened {
-    file: File,
-    path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
     stat: FileStat,
 }
 
@@ -155,7 +139,7 @@ pub struct FileVersion {
 }
 
 impl FileVersion {
-    const fn of(stat: &FileStat) -> Self {
+    pub(crate) const fn of(stat: &FileStat) -> Self {
         let FileStat { st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = *stat;
         Self {
             device: st_dev,
@@ -215,10 +199,10 @@ impl Opened {
 /// An open directory in which only its owner or root can write.
 #[derive(Debug)]
 pub struct CheckedDirectory {
-    descriptor: OwnedFd,
+    pub(crate) descriptor: OwnedFd,
     path: PathBuf,
     owner: Uid,
-    stat: FileStat,
+    pub(crate) version: FileVersion,
 }
 
 impl CheckedDirectory {
@@ -266,7 +250,7 @@ impl CheckedDirectory {
     fn checked(descriptor: OwnedFd, path: PathBuf, owner: Uid) -> Result<Self, UserFileFailure> {
         let stat = stat_of(&descriptor, &path)?;
         refuse_others(&stat, &path, owner)?;
-        Ok(Self { descriptor, path, owner, stat })
+        Ok(Self { descriptor, path, owner, version: FileVersion::of(&stat) })
     }
 }
 

@@ -10,7 +10,8 @@ use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
 use countersign_keys::time::Timestamp;
 
 use crate::account::OwnAccount;
-use countersign_config::user_file::{self, FileVersion, KeptLook, Opened, UserFileFailure};
+use countersign_config::kept_look::{KeptLook, open_kept};
+use countersign_config::user_file::{FileVersion, Opened, UserFileFailure};
 use countersign_os::clock::Clock;
 
 /// The file, below the home directory.
@@ -112,7 +113,7 @@ impl PinnedKeys {
         let before = read.take();
         // With an unreadable clock nothing has settled.
         let now = self.clock.now().unwrap_or(Timestamp::from_seconds(i64::MIN));
-        let (opened, look) = match user_file::open_kept(self.account.home(), FILE.as_ref(), self.account.uid(), now) {
+        let (opened, look) = match open_kept(self.account.home(), FILE.as_ref(), self.account.uid(), now) {
             Err(failure) if failure.is_absence() => return Ok(Arc::from([])),
             opened => opened?,
         };

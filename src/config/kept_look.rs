@@ -4,16 +4,17 @@
 //! one of them (an entry, an owner, a mode), or what is at the end of the path.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use countersign_keys::identity::Uid;
 use countersign_keys::time::Timestamp;
 use nix::sys::stat::{fstat, stat};
 use nix::sys::statfs::{self, FsType, fstatfs};
 
-use super::{CheckedDirectory, FileVersion, Opened};
+use crate::user_file::{self, CheckedDirectory, FileVersion, Opened, UserFileFailure};
 
 /// File systems whose metadata show each change at once. Those of other machines (NFS, Lustre,
-/// FUSE) show changes late, unless a file is opened anew.
+/// FUSE) show changes late, unless a file is opened again.
 const PROMPT: [FsType; 5] = [
     statfs::EXT4_SUPER_MAGIC,
     statfs::XFS_SUPER_MAGIC,
@@ -21,6 +22,22 @@ const PROMPT: [FsType; 5] = [
     statfs::TMPFS_MAGIC,
     statfs::OVERLAYFS_SUPER_MAGIC,
 ];
+
+/// Opens the file at `beneath` like [`user_file::open`], and keeps the look at its path, if it can
+/// be kept. `now`: the system's time.
+///
+/// # Errors
+/// As for [`user_file::open`].
+pub fn open_kept(
+    home: &Path,
+    beneath: &Path,
+    owner: Uid,
+    now: Timestamp,
+) -> Result<(Opened, Option<KeptLook>), UserFileFailure> {
+    let (opened, directories) = user_file::walk(home, beneath, owner)?;
+    let kept = KeptLook::of(&opened, directories, now);
+    Ok((opened, kept))
+}
 
 /// A look at a file and at the directories above it, down from the home.
 #[derive(Debug)]
@@ -32,12 +49,11 @@ pub struct KeptLook {
 
 impl KeptLook {
     /// `None` if a change could be missed: on other file systems, and just after a change.
-    pub(super) fn of(opened: &Opened, directories: Vec<CheckedDirectory>, now: Timestamp) -> Option<Self> {
+    fn of(opened: &Opened, directories: Vec<CheckedDirectory>, now: Timestamp) -> Option<Self> {
         let version = Some(opened.version()).filter(|version| version.is_settled(now))?;
         let directories: Option<Vec<_>> = directories
             .into_iter()
-            .map(|CheckedDirectory { descriptor, stat, .. }| {
-                let version = FileVersion::of(&stat);
+            .map(|CheckedDirectory { descriptor, version, .. }| {
                 (version.is_settled(now) && is_prompt(&descriptor)).then_some((descriptor, version))
             })
             .collect();
@@ -64,11 +80,7 @@ mod tests {
     use std::fs::{self, OpenOptions, Permissions};
     use std::io::Write as _;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    use std::path::Path;
 
-    use countersign_keys::identity::Uid;
-
-    use super::super::open_kept;
     use super::*;
 
     const BENEATH: &str = ".config/countersign/authorized_keys";
