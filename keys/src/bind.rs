@@ -8,11 +8,12 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
+use crate::call::names::SCRIPT;
 use crate::call::{Bound as BoundParameter, Class, Collision, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
 use crate::canonical;
 use crate::core_token::UserRequest;
-use crate::identity::{CallName, Project};
-use crate::intent::{ITEMS_MAX, Intended, ItemDigest, VerifiedIntent};
+use crate::identity::Project;
+use crate::intent::{ITEMS_MAX, Intended, ItemDigest, ScriptDigest, VerifiedIntent};
 use crate::json::{DEPTH_MAX, INTEGER_MAX, Json, JsonRejection};
 use crate::jws::sha256;
 use crate::request::UserRequestKind;
@@ -93,6 +94,18 @@ impl<'b> Projection<'b> {
     #[must_use]
     pub fn digest(&self) -> ItemDigest {
         sha256(&[&self.canonical()])
+    }
+
+    /// Adds the script's digest, which only the intent carries.
+    fn add_script(&mut self, row: &Row, script: &ScriptDigest) -> Result<(), BindRejection> {
+        if !row.bound().iter().any(|bound| bound.name == SCRIPT && bound.is_optional) {
+            return Err(BindRejection::Parameters);
+        }
+        if self.0.iter().any(|(name, _)| name == SCRIPT) {
+            return Err(BindRejection::Ambiguous(SCRIPT.to_owned()));
+        }
+        self.0.push((SCRIPT.to_owned(), Json::String(Cow::Owned(script.as_str().to_owned()))));
+        Ok(())
     }
 
     fn of(bound: &[BoundParameter], item: &Json<'b>) -> Result<Self, BindRejection> {
@@ -260,6 +273,16 @@ impl<'b> Items<'b> {
         Ok(Self { bytes, body, projections, digests, classes, is_raised, project })
     }
 
+    /// The items with the parameter that the intent carries for them, if it carries one.
+    fn with_script(mut self, row: &Row, script: Option<&ScriptDigest>) -> Result<Self, BindRejection> {
+        let Some(script) = script else { return Ok(self) };
+        for projection in &mut self.projections {
+            projection.add_script(row, script)?;
+        }
+        self.digests = self.projections.iter().map(Projection::digest).collect();
+        Ok(self)
+    }
+
     /// The class of the item with that index; [`Class::Danger`] if there is no such item.
     #[must_use]
     pub fn class_of(&self, item: usize) -> Class {
@@ -328,6 +351,7 @@ impl<'h, R: UserRequestKind> Intended<'h, R> {
     /// The first difference found.
     pub fn bind<'b>(self, items: Items<'b>) -> Result<Bound<'h, 'b, R>, BindRejection> {
         let row = self.request.row();
+        let items = items.with_script(row, self.intent.script())?;
         for item in items_of(row.items(), &items.body)? {
             let shown = |pointer: Option<&Pointer>| pointer.and_then(|pointer| pointer.find(item));
             if shown(row.username()).is_some_and(|shown| shown.as_str() != Some(self.request.username().as_str())) {
@@ -345,11 +369,23 @@ impl<'h, R: UserRequestKind> Intended<'h, R> {
 }
 
 impl VerifiedIntent<'_> {
-    /// Whether [`Intended::bind`] would accept this intent for a request of that call with these
-    /// items and that project.
+    /// The digest of the script that the user saw, if the intent carries one.
     #[must_use]
-    pub fn fits(&self, call: &CallName, items: &[ItemDigest], project: &ShownProject) -> bool {
-        self.call == *call && project.is(self.project.as_ref()) && self.covers(items)
+    pub const fn script(&self) -> Option<&ScriptDigest> {
+        self.script.as_ref()
+    }
+
+    /// Whether [`Intended::bind`] would accept this intent for a request of that call with these
+    /// items.
+    #[must_use]
+    pub fn fits(&self, row: &Row, items: &Items<'_>) -> bool {
+        if self.call != *row.call() || !items.project.is(self.project.as_ref()) {
+            return false;
+        }
+        match self.script() {
+            None => self.covers(&items.digests),
+            script @ Some(_) => items.clone().with_script(row, script).is_ok_and(|items| self.covers(&items.digests)),
+        }
     }
 }
 

@@ -12,9 +12,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize};
 
 mod decoy;
+mod script;
 mod signature_check;
 
 use self::decoy::decoy;
+pub use self::script::ScriptDigest;
 pub use self::signature_check::{CheckedSignature, SignatureCheck, TOGETHER_MAX, check_together};
 use crate::core_token::UserRequest;
 use crate::freshness::{FreshnessRejection, Window};
@@ -163,7 +165,7 @@ struct HeaderV1<'a> {
     typ: Cow<'a, str>,
 }
 
-/// Every claim is required except `asked`. `project` is required and may be null.
+/// Every claim is required except `asked` and `script`. `project` is required and may be null.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClaimsV2 {
@@ -178,6 +180,8 @@ struct ClaimsV2 {
     params: Vec<String>,
     #[serde(default, deserialize_with = "true_alone")]
     asked: Consent,
+    #[serde(default, deserialize_with = "script::given")]
+    script: Option<ScriptDigest>,
 }
 
 /// Whether the signer asked a person before it signed: the claim `asked`, which is `true` or
@@ -303,7 +307,8 @@ impl<'h> PresentedIntent<'h> {
         now: Timestamp,
     ) -> Result<VerifiedIntent<'h>, IntentRejection> {
         let (username, kid) = (key.owner(), key.kid());
-        let ClaimsV2 { aud, username: claimed, project, call, iat, exp, jti, params, asked } = self.jws.claims()?;
+        let ClaimsV2 { aud, username: claimed, project, call, iat, exp, jti, params, asked, script } =
+            self.jws.claims()?;
         if aud != terms.audience.as_str() {
             return Err(IntentRejection::Audience);
         }
@@ -329,6 +334,7 @@ impl<'h> PresentedIntent<'h> {
             used: Use { id, iat, exp },
             binding: Binding::Items(params),
             consent: asked,
+            script,
         })
     }
 
@@ -364,6 +370,7 @@ impl<'h> PresentedIntent<'h> {
             used: Use { id, iat, exp },
             binding: Binding::NameOnly,
             consent: Consent::Unasked,
+            script: None,
         })
     }
 
@@ -424,6 +431,7 @@ pub struct VerifiedIntent<'h> {
     pub(crate) used: Use,
     pub(crate) binding: Binding,
     pub(crate) consent: Consent,
+    pub(crate) script: Option<ScriptDigest>,
 }
 
 impl VerifiedIntent<'_> {
@@ -449,6 +457,12 @@ impl VerifiedIntent<'_> {
     #[must_use]
     pub const fn consent(&self) -> Consent {
         self.consent
+    }
+
+    /// The project that the user acts in.
+    #[must_use]
+    pub const fn project(&self) -> Option<&Project> {
+        self.project.as_ref()
     }
 
     /// The `exp` claim.
@@ -493,8 +507,9 @@ impl VerifiedIntent<'_> {
     /// Copies the borrowed text, so that the intent can be kept until its request comes.
     #[must_use]
     pub fn into_owned(self) -> VerifiedIntent<'static> {
-        let Self { text, username, project, call, kid, used, binding, consent } = self;
-        VerifiedIntent { text: Cow::Owned(text.into_owned()), username, project, call, kid, used, binding, consent }
+        let Self { text, username, project, call, kid, used, binding, consent, script } = self;
+        let text = Cow::Owned(text.into_owned());
+        VerifiedIntent { text, username, project, call, kid, used, binding, consent, script }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::bind::{Bound, Items};
 use crate::call::{Class, Row};
 use crate::core_token::UserRequest;
 use crate::freshness::FreshnessRejection;
-use crate::identity::{CallName, KeyId, Username};
+use crate::identity::{CallName, KeyId, Project, Username};
 use crate::intent::{Binding, Consent, Fingerprint, Intended, Terms, VerifiedIntent};
 use crate::replay::{ReplayError, ReplayLog};
 use crate::request::{BearerToken, UserRequestKind};
@@ -278,6 +278,12 @@ impl<'b, R: UserRequestKind> Permit<'_, 'b, R> {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.intent.fingerprint()
+    }
+
+    /// The project that the user acts in.
+    #[must_use]
+    pub const fn project(&self) -> Option<&Project> {
+        self.intent.project.as_ref()
     }
 
     /// Whether the signer asked a person before it signed.

@@ -19,6 +19,7 @@ mod proofs;
 mod properties;
 mod real_bodies;
 mod replay_example;
+mod scripts;
 mod seals;
 mod sessions;
 mod store_kill;

@@ -350,7 +350,7 @@ fn answered(id: &str) -> String {
 /// Alice's drive and Bob's get one id: both see a success, and Core is gone.
 #[tokio::test]
 async fn core2_ends_when_a_create_is_answered_with_an_id_that_a_resource_has() {
-    let job = || ("a#1".to_owned(), Deed::StartJob { number: "8".into(), specification: json!({}) });
+    let job = || ("a#1".to_owned(), Deed::StartJob { number: "8".into(), specification: json!({}), script: None });
     for (first, second) in [
         (make_drive("a#1", "7"), make_drive("b#2", "9")),
         (job(), make_drive("a#1", "9")),

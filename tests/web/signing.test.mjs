@@ -55,6 +55,22 @@ test("an intent is what the protocol says", async () => {
   }
 });
 
+test("j01 an intent carries the digest of a script, which is part of what is signed", async () => {
+  const script = createHash("sha256").update("#!/bin/sh\n").digest("base64url");
+  const bound = [{ name: "specification", kind: "tree", changes: [] }, { name: "script", kind: "plain", changes: [], isOptional: true }];
+  const job = { ...row, call: "jobs.create", bound };
+  const of = (...items) => claims({ ...statement, row: job, items });
+  const signed = await of({ specification: { name: "n" }, script });
+  assert.equal(signed.script, script);
+  const text = `{"script":"${script}","specification":{"name":"n"}}`;
+  assert.deepEqual(signed.params, [createHash("sha256").update(text).digest("base64url")]);
+  const without = await of({ specification: { name: "n" } }, { specification: { name: "m" }, script: null });
+  assert.ok(!("script" in without));
+  assert.equal(without.params[0], createHash("sha256").update('{"specification":{"name":"n"}}').digest("base64url"));
+  for (const bad of ["", "x", `${script}=`, 7, true]) await assert.rejects(of({ specification: {}, script: bad }), BadParameters);
+  await assert.rejects(of({ script }, { script: script.replace(/./, "_") }), BadParameters);
+});
+
 /** Runs `work` in a browser whose `crypto.subtle` has these methods instead. */
 async function inBrowser(methods, work) {
   const originals = Object.fromEntries(Object.keys(methods).map((name) => [name, crypto.subtle[name]]));

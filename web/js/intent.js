@@ -54,6 +54,7 @@ export async function claims({ origin, username, project, row, items, now, lifet
     jti: encode(crypto.getRandomValues(new Uint8Array(JTI_BYTES))),
     params: await Promise.all(items.map((item) => digest(row, item))),
     ...(asked ? { asked } : {}),
+    ...scriptOf(row, items),
   };
 }
 
@@ -64,6 +65,23 @@ export async function claims({ origin, username, project, row, items, now, lifet
  */
 export async function signIntent(key, statement) {
   return sign(key.privateKey, { kid: key.kid, typ: "ucloud-intent+jwt" }, await claims(statement));
+}
+
+/**
+ * The claim `script`: the digest of a job's script is in no request of UCloud, so the intent carries
+ * it (protocol, section 12).
+ * @param {Row} row
+ * @param {unknown[]} items
+ */
+function scriptOf(row, items) {
+  const scripts = new Set(items.map((item) => /** @type {any} */ (item)?.script ?? null));
+  scripts.delete(null);
+  const [script] = scripts;
+  if (script === undefined) return {};
+  if (scripts.size > 1 || typeof script !== "string" || !/^[\w-]{43}$/.test(script)) {
+    throw new BadParameters(`${row.call}: one script, by its digest`);
+  }
+  return { script };
 }
 
 /** @param {unknown} project */

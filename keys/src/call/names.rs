@@ -22,6 +22,10 @@ pub const FILES_COLLECTIONS_UPDATE_ACL: &str = "files.collections.updateAcl";
 pub const FILES_COLLECTIONS_UPDATE_LABELS: &str = "files.collections.updateLabels";
 
 pub const JOBS_CREATE: &str = "jobs.create";
+/// The bound parameter of `jobs.create` that the intent carries, and the name of the claim.
+pub const SCRIPT: &str = "script";
+
+pub const JOBS_PREVIEW: &str = "jobs.preview";
 pub const JOBS_TERMINATE: &str = "jobs.terminate";
 pub const JOBS_EXTEND: &str = "jobs.extend";
 pub const JOBS_SUSPEND: &str = "jobs.suspend";

@@ -204,19 +204,15 @@ fn jobs() -> Vec<RowSpec> {
         // Dropped members: `ucMetricSampleRate`, which Core adds; `readOnly`, Core's permission on
         // the drive; `allowDuplicateJob`, which Core decides; `restartOnExit`, which Core does not
         // keep. None of them is the user's statement, and an instance receives none.
-        row(names::JOBS_CREATE, Method::Post, "jobs", Items::Bulk, Class::Danger)
-            .bind_tree("specification", "/specification")
-            .changed("/allowDuplicateJob", How::Dropped)
-            .changed("/restartOnExit", How::Dropped)
-            .changed("/name", How::Trimmed)
-            .changed("/labels", How::Names)
-            .changed("/parameters/ucMetricSampleRate", How::Dropped)
-            .changed_value("/parameters/*")
-            .changed_value("/resources/*")
+        //
+        // `script` is in no request of Core: the intent carries it.
+        job(row(names::JOBS_CREATE, Method::Post, "jobs", Items::Bulk, Class::Danger))
+            .optional(names::SCRIPT, "/script")
             .adds(&RESOURCE)
             .adds(&["/id"])
             .project("/owner/project")
-            .asked(
+            .asked_with(
+                &["specification"],
                 create("jobs")
                     .keeps(JOB)
                     .keeps(each_value("/parameters/*").iter().map(String::as_str))
@@ -402,6 +398,7 @@ fn own() -> Vec<RowSpec> {
     use Destination::{Instance, Server};
     vec![
         direct_row(names::DRIVES_LIST, "drives/list", Class::Read).direct(Instance),
+        job(direct_row(names::JOBS_PREVIEW, "jobs/preview", Class::Read)).direct(Instance),
         direct_row(names::KEYS_LIST, "keys/list", Class::Read).direct(Instance),
         // The signing key vouches for another key, which proves possession in `proof`.
         direct_row(names::KEYS_RENEW, "keys/renew", Class::Danger)
@@ -420,6 +417,19 @@ fn own() -> Vec<RowSpec> {
         proof_row(names::SESSION_OPEN, "session/open").optional("enc", "/enc").direct(Destination::Session),
         proof_row(names::SESSION_CONTINUE, "session/continue").direct(Destination::Session),
     ]
+}
+
+/// Binds a job's specification, as Core passes it on.
+fn job(draft: Draft) -> Draft {
+    draft
+        .bind_tree("specification", "/specification")
+        .changed("/allowDuplicateJob", How::Dropped)
+        .changed("/restartOnExit", How::Dropped)
+        .changed("/name", How::Trimmed)
+        .changed("/labels", How::Names)
+        .changed("/parameters/ucMetricSampleRate", How::Dropped)
+        .changed_value("/parameters/*")
+        .changed_value("/resources/*")
 }
 
 /// The proof that comes with a one-time token. The user signed what the token allows before it was

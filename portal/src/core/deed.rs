@@ -60,6 +60,9 @@ pub enum Deed {
         number: String,
         /// The specification that the user asked for.
         specification: Value,
+        /// The digest of the script that the user saw, if the user signs it. Core knows nothing of
+        /// it.
+        script: Option<String>,
     },
     /// Changes a drive's labels: number, all labels after the change.
     RelabelDrive(String, Value),
@@ -219,8 +222,10 @@ impl Deed {
                 };
                 vec![Projection::new([("specification", specification)])]
             }
-            Self::StartJob { specification, .. } => {
-                vec![Projection::new([("specification", rewriting::signed_job(specification))])]
+            Self::StartJob { specification, script, .. } => {
+                let mut item = Projection::new([("specification", rewriting::signed_job(specification))]);
+                item.0.extend(script.iter().map(|digest| ("script".to_owned(), json!(digest))));
+                vec![item]
             }
             Self::RelabelDrive(number, labels) => {
                 vec![Projection::new([("id", json!(number)), ("labels", rewriting::labels(Some(labels)))])]
@@ -352,7 +357,7 @@ impl Deed {
                 bulk(paths.iter().map(|path| json!({"resolvedCollection": drive(path), "id": path})).collect())
             }
             // Only the Go Core: the Kotlin Core had no labels, and its jobs are not imitated here.
-            Self::StartJob { number, specification } => bulk(vec![job(number, specification, username)]),
+            Self::StartJob { number, specification, .. } => bulk(vec![job(number, specification, username)]),
             Self::RelabelDrive(number, labels) => {
                 let mut resource = json!(Drive::of(number, username, provider));
                 if let Some(specification) = resource.get_mut("specification").and_then(Value::as_object_mut) {

@@ -263,6 +263,11 @@ pub fn claims(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>,
         ("v35_jti_a_number", with("jti", json!(12_345_678_901_234_i64))),
         ("v32_unknown_claim", with("sub", json!(username))),
         ("v32_nbf", with("nbf", json!(intent.iat))),
+        ("v26_script_of_a_call_without_scripts", with("script", json!(other))),
+        ("v32_script_null", with("script", Value::Null)),
+        ("v32_script_no_digest", with("script", json!("#!/bin/sh"))),
+        ("v32_script_padded", with("script", json!(format!("{other}=")))),
+        ("v32_script_a_list", with("script", json!([other]))),
     ];
     sign_each(cases, key)
 }

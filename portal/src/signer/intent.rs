@@ -35,6 +35,11 @@ impl Projection {
         Value::Object(self.0.iter().cloned().collect::<Map<_, _>>())
     }
 
+    fn script(&self) -> Option<String> {
+        let script = self.0.iter().find(|(name, _)| name == "script");
+        script.and_then(|(_, digest)| digest.as_str()).map(str::to_owned)
+    }
+
     /// The digest that is signed: base64url of SHA-256 of the canonical JSON (RFC 8785).
     ///
     /// # Errors
@@ -65,12 +70,14 @@ pub struct Intent {
     pub params: Vec<String>,
     /// Whether the signer states that it asked its user.
     pub asked: bool,
+    /// The digest of a script, if an item has one: no request of Core carries it.
+    pub script: Option<String>,
 }
 
 /// The last part of the names of calls that read, or that open a session. A signer does not ask its
 /// user about them.
-const UNASKED: [&str; 8] =
-    ["browse", "continue", "createDownload", "follow", "list", "open", "retrieve", "streamingSearch"];
+const UNASKED: [&str; 9] =
+    ["browse", "continue", "createDownload", "follow", "list", "open", "preview", "retrieve", "streamingSearch"];
 
 impl Intent {
     /// Makes the honest intent for a call with these items.
@@ -89,6 +96,7 @@ impl Intent {
             params: items.iter().map(Projection::digest).collect::<Result<_, _>>()?,
             // This user approves every question.
             asked: !call.rsplit('.').next().is_some_and(|last| UNASKED.contains(&last)),
+            script: items.iter().find_map(Projection::script),
         })
     }
 
@@ -110,7 +118,8 @@ impl Intent {
                 "iat": self.iat, "exp": self.exp, "jti": self.jti, "params": self.params,
             }),
         };
-        if self.asked { draft.with_claim("asked", json!(true)) } else { draft }
+        let draft = if self.asked { draft.with_claim("asked", json!(true)) } else { draft };
+        self.script.iter().fold(draft, |draft, script| draft.with_claim("script", json!(script)))
     }
 
     /// Signs the intent.

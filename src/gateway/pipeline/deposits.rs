@@ -9,9 +9,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use countersign_keys::bind::ShownProject;
-use countersign_keys::identity::{CallName, Username};
-use countersign_keys::intent::{Fingerprint, ItemDigest, VerifiedIntent};
+use countersign_keys::bind::Items;
+use countersign_keys::call::Row;
+use countersign_keys::identity::Username;
+use countersign_keys::intent::{Fingerprint, VerifiedIntent};
 use countersign_keys::policy::SteppedUp;
 use countersign_keys::replay::IntentId;
 use countersign_keys::time::Timestamp;
@@ -92,7 +93,7 @@ pub(crate) enum DepositState {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted<'w> {
     /// Any deposit of that call that covers the items and is for the project that they show.
-    Covering(&'w CallName, &'w [ItemDigest], &'w ShownProject),
+    Covering(&'w Row, &'w Items<'w>),
     /// The deposit of the intent that came with the request, asserted by a passkey.
     Asserted(Fingerprint),
 }
@@ -315,7 +316,7 @@ impl Stored {
     fn fits(&self, wanted: Wanted<'_>) -> Option<Timestamp> {
         let State::Free(intent) = &self.state else { return None };
         let fits = match wanted {
-            Wanted::Covering(call, items, project) => intent.fits(call, items, project),
+            Wanted::Covering(row, items) => intent.fits(row, items),
             Wanted::Asserted(fingerprint) => self.fingerprint == fingerprint,
         };
         fits.then(|| intent.expires())
@@ -370,15 +371,32 @@ impl OfUser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fixtures::{NOW, Signer, at, digest};
+    use std::sync::LazyLock;
+
+    use countersign_keys::call::CallTable;
+    use countersign_keys::identity::ProviderId;
+    use countersign_keys::intent::ItemDigest;
+
+    use crate::tests::fixtures::{NOW, Signer, at};
     use std::time::Duration;
 
     fn intent(signer: &Signer, item: &str, token_id: u8) -> VerifiedIntent<'static> {
         signer.verified("files.trash", &[digest(item)], token_id)
     }
 
-    fn call() -> CallName {
-        CallName::parse("files.trash").unwrap()
+    fn row() -> &'static Row {
+        static CALLS: LazyLock<CallTable> =
+            LazyLock::new(|| CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap());
+        CALLS.row("files.trash").unwrap()
+    }
+
+    fn trash(item: &str) -> Items<'static> {
+        let body = format!(r#"{{"items":[{{"id":"{item}"}}]}}"#);
+        Items::read(row(), body.leak().as_bytes()).unwrap()
+    }
+
+    fn digest(item: &str) -> ItemDigest {
+        trash(item).digests()[0]
     }
 
     fn alice() -> Username {
@@ -386,7 +404,8 @@ mod tests {
     }
 
     async fn reserve<'d>(deposits: &'d Deposits, username: &'d Username, item: &str) -> Option<Reservation<'d>> {
-        let wanted = Wanted::Covering(&call(), &[digest(item)], &ShownProject::Nothing);
+        let items = trash(item);
+        let wanted = Wanted::Covering(row(), &items);
         deposits.reserve(username, wanted, at(NOW), Instant::now()).await.ok()
     }
 
@@ -411,10 +430,9 @@ mod tests {
     async fn a_request_waits_for_its_deposit() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
         let deadline = Instant::now() + Duration::from_secs(30);
-        let items = [digest("a")];
-        let (call, mut put) = (call(), false);
-        let waiting =
-            deposits.reserve(&alice, Wanted::Covering(&call, &items, &ShownProject::Nothing), at(NOW), deadline);
+        let items = trash("a");
+        let mut put = false;
+        let waiting = deposits.reserve(&alice, Wanted::Covering(row(), &items), at(NOW), deadline);
         let putting = std::future::poll_fn(|_| {
             // Polled after the request: stores a deposit that does not fit, then one that does.
             assert!(!std::mem::replace(&mut put, true));
@@ -468,8 +486,8 @@ mod tests {
         let one = || signed.clone();
         let evidence = SteppedUp::dangerous_on_the_word_of_the_server;
         deposits.put(one(), DepositState::Challenged, at(NOW)).unwrap();
-        let (call, items) = (call(), [digest("a")]);
-        let covering = Wanted::Covering(&call, &items, &ShownProject::Nothing);
+        let items = trash("a");
+        let covering = Wanted::Covering(row(), &items);
         let look = async |wanted| deposits.reserve(&alice, wanted, at(NOW), Instant::now()).await;
         assert_eq!(look(covering).await.unwrap_err(), NotReserved::NotSteppedUp);
         assert_eq!(look(Wanted::Asserted(one().fingerprint())).await.unwrap_err(), NotReserved::NotSteppedUp);

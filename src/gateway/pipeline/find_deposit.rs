@@ -40,7 +40,7 @@ impl Gateway {
         let wanted = match from_header {
             Some(intent) if self.policy.needs_step_up(row.call(), items) => Wanted::Asserted(intent.fingerprint()),
             Some(_) => return Ok(None),
-            None => Wanted::Covering(row.call(), items.digests(), items.project()),
+            None => Wanted::Covering(row, items),
         };
         let mut discarded = None;
         loop {

@@ -9,7 +9,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::freshness::Window;
 use countersign_keys::identity::{KeyId, Origin, Username};
 use countersign_keys::intent::{ItemDigest, PresentedIntent, Terms, VerifiedIntent, Version1};
-use countersign_keys::jws::sha256;
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::request::DEPOSIT_MAX;
 use countersign_keys::time::Timestamp;
@@ -23,11 +22,6 @@ pub(crate) const ORIGIN: &str = "https://hpc.example.org";
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(seconds)
-}
-
-/// A digest that stands for an item.
-pub(crate) fn digest(item: &str) -> ItemDigest {
-    sha256(&[item.as_bytes()])
 }
 
 pub(crate) fn terms() -> Terms {

@@ -195,7 +195,7 @@ impl UserApi {
                 let application = members.get("application").map(|given| picked(given, &["name", "version"]));
                 members.insert("application".to_owned(), application.unwrap_or_default());
             }
-            let deed = Deed::StartJob { number: number.clone(), specification };
+            let deed = Deed::StartJob { number: number.clone(), specification, script: None };
             let request = self.core.request(&actor.username, &deed, None)?.altered(|body| in_project(body, actor));
             let answer = self.core.invoke(&request).await?;
             if !answer.is_ok() {
