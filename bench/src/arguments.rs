@@ -33,6 +33,9 @@ pub(crate) enum Command {
     Transfer(TransferOptions),
     /// How fast `audit verify` checks a long log
     Audit(AuditOptions),
+    /// CPU time of a listing through gateway and instance beside HAProxy and nginx; runs only inside
+    /// tests/support/installation.sh
+    Whole(WholeOptions),
 }
 
 /// A proxy without a named program is not run, and the report says so.
@@ -116,6 +119,25 @@ pub(crate) struct TransferOptions {
     /// Length of the one transfer during which memory is watched, in MiB
     #[arg(long, default_value_t = 10_240)]
     pub(crate) long: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WholeOptions {
+    /// The program `haproxy`
+    #[arg(long)]
+    pub(crate) haproxy: PathBuf,
+    /// The program `nginx`
+    #[arg(long)]
+    pub(crate) nginx: PathBuf,
+    /// Measured requests per round and side
+    #[arg(long, default_value_t = 8000)]
+    pub(crate) requests: usize,
+    /// Rounds; in each, both sides get their turn
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Connections open at once
+    #[arg(long, default_value_t = 32)]
+    pub(crate) connections: usize,
 }
 
 #[derive(Debug, Args)]

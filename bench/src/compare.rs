@@ -34,6 +34,8 @@ pub(crate) struct Turn {
     /// CPU time of load and upstream meanwhile. If it is near `elapsed`, they and not the proxy
     /// were the bottleneck.
     pub(crate) load: Duration,
+    /// The kernel's share of the proxy's time.
+    pub(crate) system_share: f64,
     pub(crate) elapsed: Duration,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
@@ -49,6 +51,7 @@ pub(crate) struct Series {
 }
 
 pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
+    process::raise_descriptors()?;
     let workload = Workload::generate(USERNAME, Algorithm::Es256)?;
     let [es256, ed25519] =
         [Algorithm::Es256, Algorithm::Ed25519].map(|algorithm| workload.of_users(options.users, algorithm));
@@ -58,7 +61,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
         process::pin(LOAD_CORE)?;
     }
     let upstream = Upstream::start()?;
-    let site = Site::prepare(&workloads.single, upstream.address())?;
+    let site = Site::prepare(&workloads.single, upstream.socket())?;
 
     if pinned {
         process::pin(PROXY_CORE)?;
@@ -181,9 +184,12 @@ impl Bench<'_> {
         let parts = proxy.parts()?;
         let arrived = self.upstream.arrived();
         let before = parts.iter().map(|part| process::cpu_time(&part.processes)).collect::<Result<Vec<_>, _>>()?;
+        let processes = proxy.processes()?;
+        let ticks = process::ticks(&processes)?;
         let load = process::cpu_time(&[getpid()])?;
         let (_, mut timing) = drive(proxy, connections, requests, self.want()).await?;
         let load = process::cpu_time(&[getpid()])?.saturating_sub(load);
+        let system_share = process::system_share(ticks, process::ticks(&processes)?);
         let mut cpu = Vec::new();
         for (part, before) in parts.iter().zip(before) {
             cpu.push((part.label, process::cpu_time(&part.processes)?.saturating_sub(before)));
@@ -201,6 +207,6 @@ impl Bench<'_> {
         else {
             return Err(nothing);
         };
-        Ok(Turn { requests: timing.latencies.len(), cpu, load, elapsed: timing.elapsed, p50, p99 })
+        Ok(Turn { requests: timing.latencies.len(), cpu, load, system_share, elapsed: timing.elapsed, p50, p99 })
     }
 }

@@ -32,6 +32,14 @@ pub(crate) enum BenchError {
     Replay(countersign_keys::replay::ReplayError),
     #[error("the stand-in for Core")]
     Core(#[from] countersign_portal::Fault),
+    /// A figure that no machine can have: what is measured is not what is meant.
+    #[error("{what} of {proxy} is {value}, which cannot be")]
+    Implausible {
+        /// The row.
+        proxy: String,
+        what: &'static str,
+        value: f64,
+    },
     #[error("nothing to measure: {0}")]
     Empty(&'static str),
 }

@@ -2,6 +2,7 @@
 //! it is served, and the memory of an instance. Works only where `tests/support/installation.sh`
 //! has installed Countersign, since a real instance needs sudo and an account.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -11,7 +12,7 @@ use crate::client::{Client, Connection, SETTLE_MAX};
 use crate::error::BenchError;
 use crate::installed::{USERNAME, install, instance};
 use crate::process::{self, Taken};
-use crate::proxy::{Name, Site};
+use crate::proxy::{NO_UPSTREAM, Name, Site};
 use crate::report;
 use crate::signer::Algorithm;
 use crate::statistics::percentile;
@@ -26,8 +27,7 @@ const ENDING: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
     let workload = Workload::generate(USERNAME, Algorithm::Ed25519)?;
-    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let site = Site::prepare(&workload, nowhere)?;
+    let site = Site::prepare(&workload, Path::new(NO_UPSTREAM))?;
     let proxy = install(&workload, &site)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

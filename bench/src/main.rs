@@ -25,6 +25,7 @@ mod statistics;
 mod timing;
 mod transfer;
 mod upstream;
+mod whole;
 mod workload;
 
 use arguments::{Arguments, Command};
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Timing(options) => timing::run(&options),
         Command::Transfer(options) => transfer::run(&options),
         Command::Audit(options) => audit::run(&options),
+        Command::Whole(options) => whole::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -67,7 +67,7 @@ async fn measure(options: &MemoryOptions, users: usize, moments: &mut Vec<Moment
     let strangers = (1..users).map(|number| Person::generate(&format!("user{number}#0001"), Algorithm::Ed25519));
     let strangers = strangers.collect::<Result<Vec<_>, _>>()?;
     let upstream = Upstream::start()?;
-    let site = Site::prepare(&workload, upstream.address())?;
+    let site = Site::prepare(&workload, upstream.socket())?;
     let client = Client::trusting(site.certificate())?;
     let enrolled = std::iter::once(&workload.first).chain(&strangers).map(Person::enrolled);
     let installed = countersign::prepare(&options.countersign, &site, enrolled.collect::<Result<_, _>>()?, now_s())?;

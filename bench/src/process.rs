@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
@@ -43,6 +44,46 @@ pub(crate) fn cpu_time(processes: &[Pid]) -> Result<Duration, BenchError> {
         total = total.saturating_add(Duration::from(spent));
     }
     Ok(total)
+}
+
+/// The kernel's share of the time of these processes, between 0 and 1. `/proc` counts in
+/// hundredths of a second.
+pub(crate) fn system_share(before: Ticks, after: Ticks) -> f64 {
+    let [user, system] = [after.user.saturating_sub(before.user), after.system.saturating_sub(before.system)]
+        .map(|ticks| f64::from(u32::try_from(ticks).unwrap_or(u32::MAX)));
+    system / (user + system)
+}
+
+/// Time of processes in the kernel's ticks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ticks {
+    user: u64,
+    system: u64,
+}
+
+/// User and system time of these processes so far.
+pub(crate) fn ticks(processes: &[Pid]) -> Result<Ticks, BenchError> {
+    let mut total = Ticks::default();
+    for process in processes {
+        let stat = told(*process, "stat")?;
+        // The name may hold spaces. After it come the state and ten numbers, then both times
+        // (proc_pid_stat(5)).
+        let numbers = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11);
+        let mut numbers = numbers.map_while(|number| number.parse::<u64>().ok());
+        let (Some(user), Some(system)) = (numbers.next(), numbers.next()) else {
+            return Err(BenchError::Empty("a process without times"));
+        };
+        total.user = total.user.saturating_add(user);
+        total.system = total.system.saturating_add(system);
+    }
+    Ok(total)
+}
+
+/// Raises the limit of open descriptors, which children inherit, to the most that is allowed.
+pub(crate) fn raise_descriptors() -> Result<(), BenchError> {
+    let failed = || BenchError::system("the limit of open files");
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed())?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(failed())
 }
 
 /// Resident memory of these processes, in bytes. A shared page is counted for each. Cheap enough to

@@ -30,6 +30,9 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 /// How much of a proxy's output a failed start shows.
 const WORDS_SHOWN: usize = 2000;
 
+/// Where instances have sockets of their own.
+pub(crate) const NO_UPSTREAM: &str = "/nowhere";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Countersign,
@@ -54,11 +57,11 @@ impl fmt::Display for Name {
 pub(crate) struct Site {
     directory: tempfile::TempDir,
     certificate: CertificateDer<'static>,
-    upstream: SocketAddr,
+    upstream: PathBuf,
 }
 
 impl Site {
-    pub(crate) fn prepare(workload: &Workload, upstream: SocketAddr) -> Result<Self, BenchError> {
+    pub(crate) fn prepare(workload: &Workload, upstream: &Path) -> Result<Self, BenchError> {
         let directory = tempfile::Builder::new()
             .prefix("countersign-bench-")
             // Its only secret is the key of a certificate that no client trusts.
@@ -67,7 +70,7 @@ impl Site {
             .map_err(BenchError::io("a directory for the run"))?;
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
         let (chain, key) = (cert.pem(), signing_key.serialize_pem());
-        let site = Self { directory, certificate: cert.der().clone(), upstream };
+        let site = Self { directory, certificate: cert.der().clone(), upstream: upstream.to_owned() };
         site.write("chain.pem", &chain)?;
         site.write("key.pem", &key)?;
         site.write("chain-and-key.pem", &format!("{chain}{key}"))?;

@@ -30,7 +30,30 @@ pub(crate) fn compare(series: &[Series], options: &CompareOptions, pinned: bool)
     // Writing to a `String` can't fail.
     let _ = heading(&mut text, series, options, pinned);
     let _ = table(&mut text, series);
-    print(&text)
+    print(&text)?;
+    check(series)
+}
+
+/// Checks that every figure can be one. The limits hold for debug builds on a busy machine too.
+fn check(series: &[Series]) -> Result<(), BenchError> {
+    let base = series.iter().find(|one| one.proxy.name() == Name::HaProxy);
+    for one in series {
+        for (round, turn) in one.turns.iter().enumerate() {
+            let figures = [
+                ("CPU time in microseconds", cpu_us(turn), 1.0..100_000.0),
+                ("the kernel's share", turn.system_share, 0.0..1.0),
+                ("the load's share of its core", turn.load.as_secs_f64() / turn.elapsed.as_secs_f64(), 0.0..1.5),
+            ];
+            let ratio = base.and_then(|base| base.turns.get(round)).map(|base| cpu_us(turn) / cpu_us(base));
+            let ratio = ratio.map(|ratio| ("the ratio to HAProxy", ratio, 0.02..50.0));
+            for (what, value, possible) in figures.into_iter().chain(ratio) {
+                if !possible.contains(&value) {
+                    return Err(BenchError::Implausible { proxy: label(one), what, value });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gateway and server, at each moment.
@@ -93,16 +116,17 @@ fn table(text: &mut String, series: &[Series]) -> std::fmt::Result {
     let base = series.iter().find(|one| one.proxy.name() == Name::HaProxy);
     writeln!(
         text,
-        "\n{:<24} {:>10} {:>11} {:>7} {:>7} {:>9}   CPU against HAProxy, median (each round)",
-        "", "CPU µs/req", "requests/s", "p50 ms", "p99 ms", "load busy"
+        "\n{:<24} {:>10} {:>8} {:>11} {:>7} {:>7} {:>9}   CPU against HAProxy, median (each round)",
+        "", "CPU µs/req", "kernel", "requests/s", "p50 ms", "p99 ms", "load busy"
     )?;
     for one in series {
         let middle = |value: fn(&Turn) -> f64| median(one.turns.iter().map(value)).unwrap_or(f64::NAN);
         write!(
             text,
-            "{:<24} {:>10.1} {:>11.0} {:>7.2} {:>7.2} {:>8.0}%",
+            "{:<24} {:>10.1} {:>7.0}% {:>11.0} {:>7.2} {:>7.2} {:>8.0}%",
             label(one),
             middle(cpu_us),
+            middle(|turn| turn.system_share * 100.0),
             middle(|turn| f64::from(count(turn)) / turn.elapsed.as_secs_f64()),
             middle(|turn| turn.p50.as_secs_f64() * 1e3),
             middle(|turn| turn.p99.as_secs_f64() * 1e3),
@@ -114,7 +138,7 @@ fn table(text: &mut String, series: &[Series]) -> std::fmt::Result {
         for label in labels.iter().filter(|_| labels.len() > 1) {
             let part = |turn: &Turn| part_us(turn, label);
             write!(text, "  of that, {label:<13} {:>10.1}", median(one.turns.iter().map(part)).unwrap_or(f64::NAN))?;
-            write!(text, "{:38}", "")?;
+            write!(text, "{:47}", "")?;
             ratios(text, base, one, part)?;
         }
     }

@@ -59,7 +59,7 @@ pub(crate) fn run(options: &TimingOptions) -> Result<(), BenchError> {
     runtime.block_on(async {
         let workload = Workload::generate(USERNAME, options.algorithm)?;
         let upstream = Upstream::start()?;
-        let site = Site::prepare(&workload, upstream.address())?;
+        let site = Site::prepare(&workload, upstream.socket())?;
         let client = Client::trusting(site.certificate())?;
         let installed = countersign::prepare(&options.countersign, &site, vec![workload.first.enrolled()?], now_s())?;
         let proxy = installed.start()?;

@@ -22,9 +22,9 @@ use serde_json::{Value, json};
 use crate::arguments::TransferOptions;
 use crate::client::{Client, Connection, SETTLE_MAX};
 use crate::error::BenchError;
-use crate::installed::{ACCOUNT, USERNAME, account, give, install, instance};
+use crate::installed::{ACCOUNT, USERNAME, account, give, install, instance, settle};
 use crate::process;
-use crate::proxy::{Name, Running, Site, free_address};
+use crate::proxy::{NO_UPSTREAM, Name, Running, Site, free_address};
 use crate::report;
 use crate::signer::Algorithm;
 use crate::signer::sha256;
@@ -45,7 +45,7 @@ const MIB: u64 = 1024 * 1024;
 
 pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
     let workload = Workload::generate(USERNAME, Algorithm::Ed25519)?;
-    let site = Site::prepare(&workload, SocketAddr::from(([127, 0, 0, 1], 1)))?;
+    let site = Site::prepare(&workload, Path::new(NO_UPSTREAM))?;
     let proxy = install(&workload, &site)?;
     let user = account(ACCOUNT)?;
     let folder = user.dir.join("docs");
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
         let client = Client::trusting(site.certificate())?;
         let mut desk =
             Desk { connection: client.connect(&proxy).await?, workload: &workload, site: &site, proxy: &proxy };
-        desk.settle().await?;
+        settle(&mut desk.connection, &workload).await?;
         let (mut down, mut up) = (Vec::new(), Vec::new());
         // The first round warms the caches of both and is not counted.
         for round in 0..=options.rounds {
@@ -197,26 +197,6 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Starts the instance, and waits until the new replay logs vouch for intents that are signed
-    /// now.
-    async fn settle(&mut self) -> Result<(), BenchError> {
-        let begun = Instant::now();
-        loop {
-            let status = self.connection.exchange(&self.workload.request_of(&self.workload.first)?).await?.status;
-            match status {
-                200 => return Ok(()),
-                449 => {
-                    self.connection.exchange(&self.workload.init()).await?;
-                }
-                _ => {}
-            }
-            if begun.elapsed() > SETTLE_MAX {
-                return Err(BenchError::Unexpected { proxy: Name::Countersign, status, body: "settling".to_owned() });
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
     /// Makes a signed call for one item, and returns the answer to that item.
     async fn call(&mut self, call: &str, path: &str, bound: &Value) -> Result<Value, BenchError> {
         let request = self.workload.request_for(call, path, bound, bound)?;

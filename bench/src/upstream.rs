@@ -2,7 +2,9 @@
 //! runs in a thread of the load tool, so that its CPU time is not counted as a proxy's.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,25 +16,33 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use nix::unistd::{Uid, geteuid, seteuid};
+use tokio::net::UnixListener;
 
 use crate::error::BenchError;
+use crate::proxy::countersign::NOBODY;
 
 /// About the size of a short directory listing.
 const ANSWER_BYTES: usize = 1024;
 
 pub(crate) struct Upstream {
-    address: SocketAddr,
+    _directory: tempfile::TempDir,
+    socket: PathBuf,
     answer: Bytes,
     arrived: Arc<AtomicU64>,
 }
 
 impl Upstream {
-    /// Listens on a free loop-back port until the process ends.
+    /// Listens on a Unix socket until the process ends.
     pub(crate) fn start() -> Result<Self, BenchError> {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").map_err(BenchError::io("upstream's port"))?;
-        socket.set_nonblocking(true).map_err(BenchError::io("upstream's port"))?;
-        let address = socket.local_addr().map_err(BenchError::io("upstream's port"))?;
+        let directory = tempfile::Builder::new()
+            .prefix("countersign-bench-upstream-")
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir()
+            .map_err(BenchError::io("upstream's directory"))?;
+        let socket = directory.path().join("socket");
+        let listener = listen(directory.path(), &socket)?;
+        listener.set_nonblocking(true).map_err(BenchError::io("upstream's socket"))?;
         let frame = r#"{"items":[],"itemsPerPage":50,"next":""}"#;
         let filler = "n".repeat(ANSWER_BYTES.saturating_sub(frame.len()));
         let answer = Bytes::from(frame.replace(r#""next":"""#, &format!(r#""next":"{filler}""#)));
@@ -43,12 +53,12 @@ impl Upstream {
             .build()
             .map_err(BenchError::io("upstream's runtime"))?;
         let (body, count) = (answer.clone(), Arc::clone(&arrived));
-        std::thread::spawn(move || runtime.block_on(serve(socket, body, count)));
-        Ok(Self { address, answer, arrived })
+        std::thread::spawn(move || runtime.block_on(serve(listener, body, count)));
+        Ok(Self { _directory: directory, socket, answer, arrived })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub(crate) fn answer(&self) -> &Bytes {
@@ -61,11 +71,27 @@ impl Upstream {
     }
 }
 
-async fn serve(socket: std::net::TcpListener, answer: Bytes, arrived: Arc<AtomicU64>) -> std::io::Result<()> {
-    let listener = TcpListener::from_std(socket)?;
+/// Listens as the account that Countersign's gateway runs as: the gateway talks to no other's socket.
+fn listen(directory: &Path, socket: &Path) -> Result<std::os::unix::net::UnixListener, BenchError> {
+    let bind = || std::os::unix::net::UnixListener::bind(socket).map_err(BenchError::io("upstream's socket"));
+    if !geteuid().is_root() {
+        return bind();
+    }
+    chown(directory, Some(NOBODY), Some(NOBODY)).map_err(BenchError::io("upstream's directory"))?;
+    seteuid(Uid::from_raw(NOBODY)).map_err(BenchError::system("upstream's account"))?;
+    let bound = bind();
+    seteuid(Uid::from_raw(0)).map_err(BenchError::system("upstream's account"))?;
+    bound
+}
+
+async fn serve(
+    socket: std::os::unix::net::UnixListener,
+    answer: Bytes,
+    arrived: Arc<AtomicU64>,
+) -> std::io::Result<()> {
+    let listener = UnixListener::from_std(socket)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
         let (answer, arrived) = (answer.clone(), Arc::clone(&arrived));
         let service = service_fn(move |request: Request<Incoming>| {
             let (answer, arrived) = (answer.clone(), Arc::clone(&arrived));

@@ -220,8 +220,26 @@ pub enum Launch {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StaticInstance {
     pub username: Username,
+    pub address: StaticAddress,
+}
+
+/// Where such an instance listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StaticAddress {
+    /// An absolute path. The socket has to be made by the gateway's own account, as for instances
+    /// that are started.
+    Unix(PathBuf),
     /// A loop-back address.
-    pub address: SocketAddr,
+    Tcp(SocketAddr),
+}
+
+impl std::fmt::Display for StaticAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
 }
 
 /// Where the server's service endpoint and the instances that it starts listen.
@@ -244,7 +262,11 @@ impl Instances {
             Launch::Sudo => &[],
             Launch::Static(instances) => instances,
         };
-        started.into_iter().flatten().chain(fixed.iter().map(|instance| instance.address.port())).collect()
+        let fixed = fixed.iter().filter_map(|instance| match &instance.address {
+            StaticAddress::Tcp(address) => Some(address.port()),
+            StaticAddress::Unix(_) => None,
+        });
+        started.into_iter().flatten().chain(fixed).collect()
     }
 }
 

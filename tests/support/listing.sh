@@ -1,7 +1,7 @@
 # Sourced by ./test: the names of all tests, read from the sources, so that a list needs no build.
 
 # In the order in which they run.
-suites=(crates interop web accounts units mounts browser fuzzing demo)
+suites=(crates interop web accounts units mounts browser fuzzing bench demo)
 
 all_tests() { # lines of suite, tab, test, tab, file
     find src keys portal bench tests -name '*.rs' -not -path '*/node_modules/*' -not -path '*/compile_fail/*' | sort | xargs awk '
@@ -19,6 +19,7 @@ all_tests() { # lines of suite, tab, test, tab, file
     printf 'web\ttypes\ttests/web\n'
     javascript browser tests/browser/*.test.js
     sed -n 's/^name = "\(.*\)"$/fuzzing\tfuzz \1\tfuzz/p' fuzz/Cargo.toml | tail -n +2
+    printf 'bench\tbench\tbench/run\n'
     printf 'demo\tdemo\tdemo\n'
 }
 

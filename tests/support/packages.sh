@@ -32,6 +32,7 @@ browser chromium chromium
 browser firefox-esr firefox-esr
 browser python3 python3
 fuzzing c++ g++
+bench haproxy haproxy
 demo sudo sudo
 demo systemd-sysusers systemd
 demo useradd passwd

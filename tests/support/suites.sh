@@ -145,4 +145,13 @@ run_fuzzing() {
     counted "fuzzing" fuzz/run 4 "${targets[@]}"
 }
 
+# That the benchmark runs. Its figures are taken by hand.
+run_bench() {
+    if ! command -v haproxy >/dev/null; then
+        not_run+=("the benchmark: haproxy is missing")
+        return
+    fi
+    counted "the benchmark" bench/run --quick
+}
+
 run_demo() { counted "the demo" ./demo --check </dev/null; }

@@ -17,7 +17,7 @@ use crate::process;
 use crate::workload::{ORIGIN, PROVIDER};
 
 /// An account without files: Countersign refuses to run as root, even if root runs the bench.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// Prepares configuration, state and a store with these users. All have the dummy as their
 /// instance.
@@ -34,14 +34,14 @@ pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: 
     fs::copy(site.path("key.pem"), home.join("key.pem")).map_err(BenchError::io("copying the TLS key"))?;
     let instances: Vec<_> = users
         .iter()
-        .map(|user| format!("{{ username = \"{}\", address = \"{}\" }}", user.username, site.upstream))
+        .map(|user| format!("{{ username = \"{}\", address = \"{}\" }}", user.username, site.upstream.display()))
         .collect();
     enrolled::store(&state.join("store"), users, now_s)?;
 
     let configuration = format!(
         "[provider]\nid = \"{PROVIDER}\"\norigin = \"{ORIGIN}\"\n\
          [core]\norigin = \"https://cloud.example.org\"\npublic_key = \"../core.pem\"\n\
-         [gateway]\nlisten = [\"{address}\"]\nthreads = 1\nsandbox = \"available\"\n\
+         [gateway]\nlisten = [\"{address}\"]\nthreads = 1\nconnections_max = 9000\nsandbox = \"available\"\n\
          tls = {{ certificate = \"../chain.pem\", key = \"key.pem\" }}\n\
          [instances]\nlaunch = \"static\"\nstatic = [ {instances} ]\n\
          [ipc]\ndirectory = \"ipc\"\n[state]\ndirectory = \"state\"\n",

@@ -77,7 +77,7 @@ fn bootstrap(site: &Site, workload: &Workload, port: u16) -> Result<Value, Bench
         "clusters": [{
             "name": "instance", "type": "STATIC",
             "load_assignment": {"cluster_name": "instance", "endpoints": [{"lb_endpoints": [{
-                "endpoint": {"address": socket_address("127.0.0.1", site.upstream.port())},
+                "endpoint": {"address": {"pipe": {"path": site.upstream}}},
             }]}]},
         }],
     }}))

@@ -8,6 +8,16 @@ use super::{Name, Running, Site, free_address, version};
 use crate::error::BenchError;
 
 pub(crate) fn start(program: &Path, site: &Site, name: Name) -> Result<Running, BenchError> {
+    start_with(program, site, name, "")
+}
+
+/// Checks, and asks the upstream for this path instead.
+pub(crate) fn start_rewriting(program: &Path, site: &Site, path: &str) -> Result<Running, BenchError> {
+    let rules = format!("    http-request set-method GET\n    http-request set-path {path}\n");
+    start_with(program, site, Name::HaProxy, &rules)
+}
+
+fn start_with(program: &Path, site: &Site, name: Name, rules: &str) -> Result<Running, BenchError> {
     let address = free_address()?;
     let (certificate, core, user) = (site.path("chain-and-key.pem"), site.path("core.pem"), site.path("user.pem"));
     // The algorithm is an argument of `jwt_verify`, so the token's own `alg` does not matter. 1
@@ -22,14 +32,14 @@ pub(crate) fn start(program: &Path, site: &Site, name: Name) -> Result<Running, 
         ),
     };
     let configuration = format!(
-        "global\n    nbthread 1\n    maxconn 1000\n\
+        "global\n    nbthread 1\n    maxconn 9000\n\
          defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n    timeout connect 5s\n    \
          timeout client 60s\n    timeout server 60s\n    timeout http-keep-alive 60s\n\
-         frontend provider\n    bind {address} ssl crt {certificate} alpn http/1.1\n{checks}    \
+         frontend provider\n    bind {address} ssl crt {certificate} alpn http/1.1\n{checks}{rules}    \
          default_backend instance\n\
-         backend instance\n    server dummy {upstream}\n",
+         backend instance\n    server dummy unix@{upstream}\n",
         certificate = certificate.display(),
-        upstream = site.upstream,
+        upstream = site.upstream.display(),
     );
     let file = site.write(&format!("haproxy-{}.cfg", address.port()), &configuration)?;
     let mut command = Command::new(program);

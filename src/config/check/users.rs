@@ -21,7 +21,7 @@ use crate::problem::Reason;
 use crate::quantity::{self, Range};
 use crate::{
     Connection, Gateway, InstanceListen, Instances, Intent, Launch, Maintenance, Mapper, Mapping, MappingStart, Role,
-    Sessions, StaticInstance, V1, admin_file,
+    Sessions, StaticAddress, StaticInstance, V1, admin_file,
 };
 
 /// Most users served during maintenance: staff and testers.
@@ -192,19 +192,26 @@ fn launch(is_sudo: bool, typed: TypedList<StaticTable>, findings: &mut Findings<
         let address = findings
             .required(&format!("{key}.address"), table.address, "where it listens, such as \"127.0.0.1:42001\"")
             .and_then(|typed| {
-                let parsed = match typed.get_ref().parse::<SocketAddr>() {
-                    Err(_) => Err(Reason::Address),
-                    Ok(address) if address.port() == 0 => Err(Reason::PortZero),
-                    Ok(address) if !address.ip().is_loopback() => Err(Reason::NotLoopBack),
-                    Ok(address) => Ok(address),
-                };
-                findings.accept(&format!("{key}.address"), &typed.span(), parsed)
+                findings.accept(&format!("{key}.address"), &typed.span(), static_address(typed.get_ref()))
             });
         if let (Some(username), Some(address)) = (username, address) {
             instances.push(StaticInstance { username, address });
         }
     }
     (instances.len() == count).then_some(Launch::Static(instances))
+}
+
+/// A loop-back address with a port, or the absolute path of a Unix socket.
+fn static_address(text: &str) -> Result<StaticAddress, Reason> {
+    if text.starts_with('/') {
+        return Ok(StaticAddress::Unix(text.into()));
+    }
+    match text.parse::<SocketAddr>() {
+        Err(_) => Err(Reason::Address),
+        Ok(address) if address.port() == 0 => Err(Reason::PortZero),
+        Ok(address) if !address.ip().is_loopback() => Err(Reason::NotLoopBack),
+        Ok(address) => Ok(StaticAddress::Tcp(address)),
+    }
 }
 
 pub(super) fn mapping(table: MappingTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Mapping> {

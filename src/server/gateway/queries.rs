@@ -18,7 +18,7 @@ use crate::core::service_calls;
 use crate::http::reply::Refusal;
 use crate::passkeys;
 use crate::state::{Server, log_failure};
-use countersign_config::Launch;
+use countersign_config::{Launch, StaticAddress};
 use countersign_ipc::gateway_protocol::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
 
 /// Granularity of a key's last use, in seconds, and so how often it is written at most. It tells
@@ -111,11 +111,11 @@ impl Server {
             Launch::Static(instances) => {
                 let instance = instances.iter().find(|instance| instance.username == *username);
                 Ok(instance.map_or(Whereabouts::Down, |instance| {
-                    Whereabouts::Up(InstanceAddress {
-                        uid: None,
-                        socket: SocketAddress::Tcp(instance.address),
-                        key: None,
-                    })
+                    let socket = match &instance.address {
+                        StaticAddress::Unix(path) => SocketAddress::Unix(path.clone()),
+                        StaticAddress::Tcp(address) => SocketAddress::Tcp(*address),
+                    };
+                    Whereabouts::Up(InstanceAddress { uid: None, socket, key: None })
                 }))
             }
             Launch::Sudo => Ok(match self.standing(username, self.clock.now()?)? {

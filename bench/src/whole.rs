@@ -1,0 +1,180 @@
+//! The whole path: a user lists a folder of 20 files through gateway and instance, beside HAProxy
+//! that checks the two signatures in front of nginx that lists the same folder. Works only where
+//! `tests/support/installation.sh` has installed Countersign.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use crate::arguments::WholeOptions;
+use crate::client::{Client, SETTLE_MAX, Want, drive};
+use crate::error::BenchError;
+use crate::installed::{ACCOUNT, USERNAME, account, give, install, settle};
+use crate::process;
+use crate::proxy::{Running, Site, haproxy};
+use crate::report;
+use crate::signer::Algorithm;
+use crate::statistics::{median, percentile};
+use crate::workload::Workload;
+
+/// Files of the folder.
+const FILES: usize = 20;
+/// Unmeasured requests on each connection before a measured turn.
+const WARM_UP_PER_CONNECTION: usize = 16;
+const PROXY_CORE: usize = 0;
+const LOAD_CORE: usize = 1;
+
+/// One side: who listens, every process that takes part, and whose requests it gets.
+struct Side<'s> {
+    label: String,
+    front: &'s Running,
+    behind: Option<Pid>,
+    workload: &'s Workload,
+    turns: Vec<Turn>,
+}
+
+struct Turn {
+    /// CPU time of a request, in microseconds.
+    cpu_us: f64,
+    p99: Duration,
+}
+
+pub(crate) fn run(options: &WholeOptions) -> Result<(), BenchError> {
+    process::raise_descriptors()?;
+    let pinned = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > LOAD_CORE);
+    if pinned {
+        process::pin(PROXY_CORE)?;
+    }
+    let theirs = Workload::generate(USERNAME, Algorithm::Es256)?;
+    let ours = theirs.of_users(1, Algorithm::Ed25519)?;
+    let folder = PathBuf::from("/srv/countersign-bench");
+    let site = Site::prepare(&theirs, &folder.join("socket"))?;
+    let countersign = install(&ours, &site)?;
+    let user = account(ACCOUNT)?;
+    fs::create_dir_all(folder.join("root/docs")).map_err(BenchError::io("nginx's folder"))?;
+    for listed in [user.dir.join("docs"), folder.join("root/docs")] {
+        for number in 0..FILES {
+            fs::write(listed.join(format!("file-{number}.txt")), "text").map_err(BenchError::io("a file to list"))?;
+        }
+    }
+    give(&user.dir.join("docs"), &user)?;
+    let nginx = Nginx::start(&options.nginx, &site, &folder)?;
+    let haproxy = haproxy::start_rewriting(&options.haproxy, &site, "/docs/")?;
+    if pinned {
+        process::pin(LOAD_CORE)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BenchError::io("the load's runtime"))?;
+    let side = |label: &str, front, behind, workload| Side {
+        label: label.to_owned(),
+        front,
+        behind,
+        workload,
+        turns: Vec::new(),
+    };
+    let mut sides = [
+        side("gateway, server and instance, Ed25519", &countersign, None, &ours),
+        side("HAProxy (ES256) and nginx", &haproxy, Some(nginx.pid()), &theirs),
+    ];
+    runtime.block_on(async {
+        let client = Client::trusting(site.certificate())?;
+        settle(&mut client.connect(&countersign).await?, &ours).await?;
+        for _ in 0..options.rounds {
+            for side in &mut sides {
+                let turn = side.turn(&client, options).await?;
+                side.turns.push(turn);
+            }
+        }
+        Ok::<_, BenchError>(())
+    })?;
+    print(&sides)
+}
+
+impl Side<'_> {
+    async fn turn(&self, client: &Client, options: &WholeOptions) -> Result<Turn, BenchError> {
+        let want = || Want { status: 200, body: None };
+        let connections = client.connect_all(self.front, options.connections).await?;
+        let warm_up = self.workload.requests(options.connections.saturating_mul(WARM_UP_PER_CONNECTION))?;
+        let requests = self.workload.requests(options.requests)?;
+        let (connections, _) = drive(self.front, connections, warm_up, want()).await?;
+        let mut processes = self.front.processes()?;
+        if let Some(behind) = self.behind {
+            processes.extend(process::tree(behind)?);
+        }
+        let before = process::cpu_time(&processes)?;
+        let (_, mut timing) = drive(self.front, connections, requests, want()).await?;
+        let spent = process::cpu_time(&processes)?.saturating_sub(before);
+        let count = f64::from(u32::try_from(timing.latencies.len()).unwrap_or(u32::MAX));
+        let p99 = percentile(&mut timing.latencies, 99).ok_or(BenchError::Empty("--requests must be at least 1"))?;
+        Ok(Turn { cpu_us: spent.as_secs_f64() * 1e6 / count, p99 })
+    }
+}
+
+fn print(sides: &[Side<'_>; 2]) -> Result<(), BenchError> {
+    let [ours, theirs] = sides;
+    for side in sides {
+        let middle = |value: fn(&Turn) -> f64| median(side.turns.iter().map(value)).unwrap_or(f64::NAN);
+        report::line(&format!(
+            "{:<40} {:>8.1} CPU µs a request, p99 {:.2} ms",
+            side.label,
+            middle(|turn| turn.cpu_us),
+            middle(|turn| turn.p99.as_secs_f64() * 1e3)
+        ))?;
+    }
+    let ratios: Vec<f64> =
+        ours.turns.iter().zip(&theirs.turns).map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us).collect();
+    let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+    report::line(&format!("ratio {:.2} ({})", median(ratios).unwrap_or(f64::NAN), each.join(" ")))
+}
+
+/// nginx at a Unix socket, which lists folders as JSON.
+struct Nginx(Child);
+
+impl Nginx {
+    fn start(program: &Path, site: &Site, folder: &Path) -> Result<Self, BenchError> {
+        let io = || BenchError::io("nginx");
+        let home = site.path("nginx");
+        fs::create_dir(&home).map_err(io())?;
+        let socket = folder.join("socket");
+        let text = format!(
+            "daemon off; master_process off; worker_processes 1; pid {home}/pid; error_log {home}/log; user root;\n\
+             events {{ worker_connections 10000; }}\n\
+             http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 60s; client_body_temp_path {home}/temp;\n\
+             server {{ listen unix:{socket}; root {folder}/root; location / {{ autoindex on; autoindex_format json; }} }} }}\n",
+            home = home.display(),
+            socket = socket.display(),
+            folder = folder.display(),
+        );
+        fs::write(home.join("conf"), text).map_err(io())?;
+        let child = Command::new(program)
+            .args(["-p".as_ref(), home.as_os_str(), "-c".as_ref(), home.join("conf").as_os_str()])
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(io())?;
+        let begun = Instant::now();
+        while UnixStream::connect(&socket).is_err() {
+            if begun.elapsed() > SETTLE_MAX {
+                return Err(BenchError::Empty("nginx, which did not come up"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Self(child))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().try_into().unwrap_or(i32::MAX))
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
