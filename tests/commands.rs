@@ -523,7 +523,7 @@ fn v59_root_is_refused_or_told_to_name_somebody() {
         run(mode).expect(3, "does not run as root");
     }
     run(&["connect", "approve", ANY_CODE, "--yes"]).expect(3, "name the account with --uid");
-    run(&["connect", "start", ALICE, "--yes"]).expect(3, "a connection is begun by its user");
+    run(&["connect", "start", ALICE, "--yes"]).expect(3, "users begin their own connection");
     run(&["keys", "list"]).expect(3, "name the account with --user");
     run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "0"]).expect(3, "uid 0 is root itself");
     run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "3999999999"])

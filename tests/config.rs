@@ -167,7 +167,7 @@ fn drives_of_groups_have_the_group_in_both() {
     check(scratch, "id = \"own\"\npath = \"~/Drives/{name}\"", made);
     check(scratch, "id = \"{group}-{name}\"\npath = \"~/Drives/{name}\"", &name);
     let twice = "id = \"a-{name}\"\npath = \"~/A/{name}\"\n[[drives]]\nid = \"b-{name}\"\npath = \"~/B/{name}\"";
-    check(scratch, twice, "drives[2].id: stands here twice");
+    check(scratch, twice, "drives[2].id: appears twice");
     let site = ConfigFixture::new();
     site.flip(
         scratch,
@@ -332,7 +332,7 @@ fn what_jobs_may_run_is_named_once_each() {
     check(
         "accept = [\"workflow\"]",
         "accept = [\"workflow\", \"approved\", \"workflow\"]",
-        "applications.accept[2]: stands here twice",
+        "applications.accept[2]: appears twice",
     );
     check(
         "accept = [\"workflow\"]",
@@ -385,7 +385,7 @@ fn addresses_are_exact_and_guarded() {
         "gateway.listen[0]: is not an IP address with a port, such as \"0.0.0.0:8889\" or \"[::1]:8889\"",
     );
     check("0.0.0.0:443", "0.0.0.0:0", "gateway.listen[0]: needs a port: with 0 it would be another one at every start");
-    check("0.0.0.0:443", "[::1]:8889", "gateway.listen[1]: stands here twice");
+    check("0.0.0.0:443", "[::1]:8889", "gateway.listen[1]: appears twice");
     check("0.0.0.0:443", "0.0.0.0:42000", "instances.first_port: is also the port of gateway.listen 0.0.0.0:42000");
     check(
         "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }",
@@ -417,7 +417,7 @@ fn instances_are_static_or_started() {
     );
     fixed(
         "{ username = \"a\", address = \"127.0.0.1:1\" }, { username = \"a\", address = \"127.0.0.1:2\" }",
-        "instances.static[1].username: stands here twice",
+        "instances.static[1].username: appears twice",
     );
     fixed(
         "{ username = \"\", address = \"127.0.0.1:1\" }",
@@ -459,7 +459,7 @@ fn mappers_have_their_program() {
 
 #[test]
 fn drives_products_and_calls_are_named_once() {
-    check("id = \"scratch\"", "id = \"home\"", "drives[1].id: stands here twice");
+    check("id = \"scratch\"", "id = \"home\"", "drives[1].id: appears twice");
     check("id = \"scratch\"", "id = \"../x\"", &format!("drives[1].id: {NAME}"));
     check("id = \"scratch\"", "", "drives[1].id: is missing: UCloud's providerGeneratedId of the drive");
     for path in ["scratch", "/scratch/../etc", "~/../x", "~root", "~//etc", ""] {
@@ -467,7 +467,7 @@ fn drives_products_and_calls_are_named_once() {
         check("\"/scratch\"", &format!("\"{path}\""), want);
     }
     check("name = \"disk\"", "name = \"big disk\"", &format!("products[0].name: {NAME}"));
-    check("name = \"node\"", "name = \"disk\"", "products[1].name: stands here twice");
+    check("name = \"node\"", "name = \"disk\"", "products[1].name: appears twice");
     check(
         "category = \"cluster\"",
         "category = \"storage\"",
@@ -515,10 +515,10 @@ fn drives_products_and_calls_are_named_once() {
     check(
         "[\"files.trash\"]",
         "[\"files.trash\", \"files.burn\"]",
-        "intent.step_up[1]: is no call of the table: see countersign calls",
+        "intent.step_up[1]: is not a call of the table: see countersign calls",
     );
-    check("[\"files.trash\"]", "[\"files.trash\", \"files.trash\"]", "intent.step_up[1]: stands here twice");
-    check("[\"files.trash\"]", "[\"raised\", \"raised\"]", "intent.step_up[1]: stands here twice");
+    check("[\"files.trash\"]", "[\"files.trash\", \"files.trash\"]", "intent.step_up[1]: appears twice");
+    check("[\"files.trash\"]", "[\"raised\", \"raised\"]", "intent.step_up[1]: appears twice");
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn an_instance_that_could_read_a_secret_does_not_start() {
 
 #[test]
 fn files_contain_what_they_are_for() {
-    let not_a_key = "is no key that Core could sign with";
+    let not_a_key = "is not the public key of a key pair with which Core could sign";
     check_file(
         |site| site.write("core.pem", "x", 0o644),
         &format!(

@@ -237,7 +237,7 @@ async fn p3_a_sealed_terminals_token_and_proof_are_of_no_use_to_the_gateways_acc
     let swapped = speak(&centre, &headers(&hers, Some(&own.enc())), &[]).await;
     assert!(swapped.contains("HTTP/1.1 482"), "{swapped}");
 
-    // As alice signed it, the session opens once, and whoever opened it cannot speak in it.
+    // As alice signed it, the session opens once, and the one who opened it cannot speak in it.
     let heard = speak(&centre, &headers(&hers, Some(&hers.enc)), &in_the_clear).await;
     assert!(heard.contains("101 Switching") && !heard.contains("shell"), "{heard}");
     let guessed = granted(&centre, &alice, &deed).await;

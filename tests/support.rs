@@ -1,4 +1,4 @@
-//! What several tests use: a whole centre and its parts.
+//! A whole centre and its parts, for several tests.
 
 pub(crate) mod cli_fixture;
 pub(crate) mod config_fixture;

@@ -44,7 +44,7 @@ pub enum BindRejection {
     Ambiguous(String),
     /// A bound parameter has a value that the two ends may read differently.
     #[error(
-        "the bound parameter {0:?} has a whole number of more than 53 bits, two members that are one to Core, or is no set of strings"
+        "the bound parameter {0:?} has a whole number of more than 53 bits, two members that are one to Core, or is not a set of strings"
     )]
     Value(String),
     /// An item names another user.

@@ -1,4 +1,4 @@
-//! What an application is: Core's `invocation`, as typed values.
+//! An application's program: Core's `invocation`, as typed values.
 
 /// SHA-256 of an invocation's canonical form.
 pub type Digest = [u8; 32];

@@ -163,7 +163,7 @@ impl fmt::Display for Finding {
                 remembered.size
             ),
             Self::Line { index, file } => {
-                write!(f, "record {index} ({}) is longer than any record: this is no line of a log", file.display())
+                write!(f, "record {index} ({}) is longer than any record: this is not a line of a log", file.display())
             }
             Self::Tile { level, index } => {
                 write!(f, "tile {index} of level {level} is not that of the records, which are as they were signed")

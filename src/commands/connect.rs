@@ -55,9 +55,8 @@ pub(super) fn approve(arguments: Approve, config: &Path) -> Result<(), CommandEr
 /// `connect start USERNAME`
 pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError> {
     let Start { username, manner: CommonFlags { yes, home } } = arguments;
-    let account =
-        Account::connecting(TargetAccount::Own("a connection is begun by its user, logged in as themselves"))?
-            .at_home(home);
+    let account = Account::connecting(TargetAccount::Own("users begin their own connection, logged in as themselves"))?
+        .at_home(home);
     let username = Username::parse(&username)?;
     let consent = Consent::from_flag(yes);
     consent.require_someone()?;

@@ -105,7 +105,7 @@ impl CheckedOffer {
         };
         let ago = span(now.since(*offered));
         format!(
-            "UCloud user   {}\nlocal account {}\nkey           {}\n              {} ({})\noffered       {} ({ago} ago) from {} by {}\nbegun         {begun}\nvalid until   {}",
+            "UCloud user   {}\nlocal account {}\nkey           {}\n              {} ({})\noffered       {} ({ago} ago) from {} by {}\nstarted       {begun}\nvalid until   {}",
             quoted(username.as_str()),
             quoted(account),
             self.key.words().join(" "),

@@ -108,7 +108,7 @@ pub(crate) enum Reason {
     #[error("{} can be read by this account, which is an instance's: only the server's account may", .0.display())]
     WithinReach(PathBuf),
     /// Core's key is invalid.
-    #[error("{path} is no key that Core could sign with")]
+    #[error("{path} is not the public key of a key pair with which Core could sign")]
     CoreKey {
         path: PathBuf,
         /// The cause.
@@ -141,7 +141,7 @@ pub(crate) enum Reason {
     )]
     SealWithoutProof,
     /// A duplicate.
-    #[error("stands here twice")]
+    #[error("appears twice")]
     Twice,
     /// After this wait a request could not be answered in time.
     #[error(
@@ -164,7 +164,7 @@ pub(crate) enum Reason {
     Time,
     #[error("is not between 1 s and 3650 days")]
     TimeOutOfRange,
-    #[error("is no call of the table: see countersign calls")]
+    #[error("is not a call of the table: see countersign calls")]
     UnknownCall,
     /// A row of `[[calls]]` is refused.
     #[error(transparent)]

@@ -52,7 +52,7 @@ pub enum AccountRejection {
         uid_min: Uid,
     },
     /// `nobody`, or "no uid".
-    #[error("uid {0} is nobody's")]
+    #[error("uid {0} belongs to no account")]
     Nobody(Uid),
     #[error("there is no account with uid {0}")]
     Unknown(Uid),
@@ -332,10 +332,10 @@ mod tests {
         check(&Row { uid: 1000, ..ALICE }, Ok(()));
         check(&Row { uid: 0, ..ALICE }, Err("nothing runs as root"));
         check(&Row { uid: 999, ..ALICE }, Err("uid 999 is below instances.uid_min (1000): a system account"));
-        check(&Row { uid: 65_534, ..ALICE }, Err("uid 65534 is nobody's"));
-        check(&Row { uid: 65_535, ..ALICE }, Err("uid 65535 is nobody's"));
-        check(&Row { uid: u32::MAX, ..ALICE }, Err("uid 4294967295 is nobody's"));
-        check(&Row { uid: u32::MAX - 1, ..ALICE }, Err("uid 4294967294 is nobody's"));
+        check(&Row { uid: 65_534, ..ALICE }, Err("uid 65534 belongs to no account"));
+        check(&Row { uid: 65_535, ..ALICE }, Err("uid 65535 belongs to no account"));
+        check(&Row { uid: u32::MAX, ..ALICE }, Err("uid 4294967295 belongs to no account"));
+        check(&Row { uid: u32::MAX - 1, ..ALICE }, Err("uid 4294967294 belongs to no account"));
         check(&Row { name: "bob", ..ALICE }, Err("uid 1001 has the login name bob, and not alice"));
     }
 
@@ -367,7 +367,7 @@ mod tests {
         };
         check(0, "nothing runs as root");
         check(1, "uid 1 is below instances.uid_min (1000): a system account");
-        check(65_534, "uid 65534 is nobody's");
+        check(65_534, "uid 65534 belongs to no account");
         check(3_999_999_999, "there is no account with uid 3999999999");
     }
 

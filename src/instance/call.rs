@@ -1,5 +1,5 @@
-//! What a permitted call asks of this instance, parsed once from the call's name and its bound
-//! parameters. Nothing else in a request affects what is done.
+//! The work that a permitted call asks of this instance, parsed once from the call's name and its
+//! bound parameters. Nothing else in a request affects what is done.
 
 use countersign_keys::bind::{Items, Projection};
 use countersign_keys::call::names;

@@ -132,7 +132,7 @@ fn of_file(failure: &UserFileFailure, home: &Path) -> String {
         UserFileFailure::Read { path, .. } => format!("{} cannot be read. Ask the centre's staff.", own(path)),
         UserFileFailure::NotRegular { path } => format!("{} is not a regular file. Move it away.", own(path)),
         UserFileFailure::TooLong { path, max } => {
-            format!("{} is longer than {max} bytes. Delete what is no key of yours.", own(path))
+            format!("{} is longer than {max} bytes. Delete the lines that are not your keys.", own(path))
         }
         UserFileFailure::Absent { path } | UserFileFailure::Outside { path } => {
             format!("{} is not there.", own(path))

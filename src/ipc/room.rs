@@ -21,4 +21,4 @@ pub const DIRECT_EACH: usize = 16;
 pub const POLLS_EACH_TICKET: usize = 4;
 
 /// The rest is for Core's own calls and for idle connections.
-const _: () = assert!(PUBLIC + DIRECT + 256 <= CONNECTIONS, "Core's calls have room that nobody else can take");
+const _: () = assert!(PUBLIC + DIRECT + 256 <= CONNECTIONS, "Core's calls have room that no other sender can take");

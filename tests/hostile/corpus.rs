@@ -1,4 +1,4 @@
-//! Bytes with which somebody would slip a request past a proxy, or another's answer to themselves.
+//! Bytes with which an attacker would slip a request past a proxy, or get another user's answer.
 //! The tricks of one head and one request are in `src/gateway/tests/corpus.rs`; these are about
 //! where one message ends and the next begins.
 //!
@@ -10,7 +10,7 @@
 pub(crate) struct Bait {
     /// Of the provider, as clients name it.
     pub(crate) host: String,
-    /// Core's token: whoever has taken Core over has it.
+    /// Core's token: an attacker who has taken Core over has it.
     pub(crate) token: String,
     /// `Ucloud-Username`'s value.
     pub(crate) username: String,
@@ -106,7 +106,7 @@ impl Bait {
         format!("{head}Content-Length: {}\r\n\r\n{}", self.body.len(), self.body)
     }
 
-    /// The beginning of a request that would swallow the head of whoever comes next.
+    /// The beginning of a request that would swallow the head of the next request.
     fn mouth(&self) -> String {
         format!("{}X-Swallowed: ", self.head("POST /ucloud/hpc/files/folder HTTP/1.1"))
     }

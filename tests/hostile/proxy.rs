@@ -1,6 +1,6 @@
 //! Other people's proxies before the gateway, with the configuration that `deploy/` gives
 //! operators: what these tests change of it is where things are, and that one connection to the
-//! gateway has to do for everybody.
+//! gateway has to carry all requests.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};

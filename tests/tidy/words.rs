@@ -1,27 +1,15 @@
-//! Words: comments name their subject and use plain terms, as CONTRIBUTING.md asks ("Language").
+//! Words: comments and error messages name their subject and use plain terms, as CONTRIBUTING.md
+//! asks ("Language").
 //!
-//! Searches the comments of the covered folders for phrases without a named subject. Text between
-//! backticks is code and is skipped.
+//! Searches them for phrases without a named subject. Text between backticks is code and is
+//! skipped.
 
 use std::path::Path;
 
 use super::{assert_none, sources};
 
-/// Folders whose comments are covered, with everything below them. The files directly in `src` are
-/// covered too. Add a folder here once its comments have been rewritten; still to come are the
-/// other folders of `src`, `bench`, `fuzz` and `tests`.
-const COVERED: [&str; 10] = [
-    "keys",
-    "portal",
-    "src/audit",
-    "src/commands",
-    "src/config",
-    "src/gateway",
-    "src/home",
-    "src/ipc",
-    "src/os",
-    "src/replay",
-];
+/// Folders whose sources are covered, with everything below them.
+const COVERED: [&str; 6] = ["bench", "fuzz", "keys", "portal", "src", "tests"];
 
 /// Phrases that fail, in lower case. Name the client, the peer, the local user, the operator, an
 /// attacker, Core or the gateway instead, or use the plain verb.
@@ -41,7 +29,8 @@ const PHRASES: [&str; 9] = [
 const HEADLESS: [&str; 2] = ["What ", "Whoever "];
 
 fn is_covered(file: &Path) -> bool {
-    file.parent() == Some(Path::new("src")) || COVERED.iter().any(|folder| file.starts_with(folder))
+    // This file holds the phrases.
+    COVERED.iter().any(|folder| file.starts_with(folder)) && !file.ends_with("tidy/words.rs")
 }
 
 /// The words of each comment of a source, in lower case, with their lines, counted from 1. A
@@ -110,4 +99,52 @@ fn comments_name_their_subject() {
         phrases(source).into_iter().map(move |(line, phrase)| format!("{}:{line}: \"{phrase}\"", file.display()))
     });
     assert_none(&found.collect::<Vec<_>>(), "comments with these phrases: see \"Language\" in CONTRIBUTING.md");
+}
+
+/// Phrases that fail in error messages beside [`PHRASES`], in lower case, unless one of the second
+/// list follows.
+const DENIALS: [(&str, &[&str]); 1] = [("is no ", &["longer", "room"])];
+
+/// The phrases in a source's error messages, with their lines.
+fn denials(source: &str) -> Vec<(usize, &'static str)> {
+    let mut found = Vec::new();
+    for (index, line) in source.lines().enumerate() {
+        let Some((_, message)) = line.split_once("#[error(\"") else { continue };
+        let message = message.to_lowercase();
+        let is_word = |phrase: &str| {
+            message
+                .split(|letter: char| !letter.is_alphanumeric() && letter != ' ')
+                .any(|clause| format!(" {clause} ").contains(&format!(" {phrase} ")))
+        };
+        found.extend(PHRASES.iter().filter(|phrase| is_word(phrase)).map(|phrase| (index + 1, *phrase)));
+        for (phrase, fine) in DENIALS {
+            let is_it = |(at, _): (usize, &str)| {
+                let (before, after) = (&message[..at], &message[at + phrase.len()..]);
+                !before.ends_with("there ") && !fine.iter().any(|fine| after.starts_with(fine))
+            };
+            if message.match_indices(phrase).any(is_it) {
+                found.push((index + 1, phrase));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn error_messages_use_plain_words() {
+    let check = |message: &str, want: &[(usize, &str)]| {
+        assert_eq!(denials(&format!("    #[error(\"{message}\")]")), want, "{message}");
+    };
+    check("{0} is no key", &[(1, "is no ")]);
+    check("uid {0} is nobody's", &[(1, "nobody")]);
+    check("send all of it anew", &[(1, "anew")]);
+    check("there is no such drive", &[]);
+    check("{0} is no longer connected, and somebodyelse", &[]);
+    let found = sources().into_iter().filter(|(file, _)| is_covered(file)).flat_map(|(file, source)| {
+        denials(&source)
+            .into_iter()
+            .map(move |(line, phrase)| format!("{}:{line}: \"{phrase}\"", file.display()))
+            .collect::<Vec<_>>()
+    });
+    assert_none(&found.collect::<Vec<_>>(), "error messages with these phrases: see \"Language\" in CONTRIBUTING.md");
 }

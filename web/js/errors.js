@@ -37,7 +37,7 @@ const TOLD = {
   expired: { title: "This link has expired", text: ["A link is valid for fifteen minutes. Nothing has changed."], again: true },
   withdrawn: {
     title: "A newer link has replaced this one",
-    text: ["The connection was begun again after this page was opened, or was ended. Only the newest link works."],
+    text: ["The connection was started again after this page was opened, or was ended. Only the newest link works."],
     again: true,
   },
   "second-offer": {

@@ -64,7 +64,7 @@ function readRow(row) {
   if (!Array.isArray(row.bound)) throw new UnreadableTable(`${call} binds no list of parameters`);
   const bound = row.bound.map((/** @type {any} */ parameter) => {
     if (typeof parameter?.name !== "string") throw new UnreadableTable(`${call}: a parameter has no name`);
-    if (parameter.changes !== undefined && !Array.isArray(parameter.changes)) throw new UnreadableTable(`${call}: changes is no list`);
+    if (parameter.changes !== undefined && !Array.isArray(parameter.changes)) throw new UnreadableTable(`${call}: changes is not a list`);
     const changes = (parameter.changes ?? []).map((/** @type {any} */ change) => {
       const { at, how, ...more } = change ?? {};
       const path = steps(at);
@@ -74,7 +74,7 @@ function readRow(row) {
     if (parameter.optional !== undefined && parameter.optional !== true) throw new UnreadableTable(`${call}: optional is true or absent`);
     return { name: parameter.name, isOptional: parameter.optional === true, kind: oneOf("the kind", parameter.kind ?? "plain", KINDS), changes };
   });
-  if (row.ask_if !== undefined && !Array.isArray(row.ask_if)) throw new UnreadableTable(`${call}: ask_if is no list of rules`);
+  if (row.ask_if !== undefined && !Array.isArray(row.ask_if)) throw new UnreadableTable(`${call}: ask_if is not a list of rules`);
   const askIf = (row.ask_if ?? []).map((/** @type {any} */ rule) => {
     const { parameter, when, ...more } = rule ?? {};
     if (!bound.some((/** @type {Bound} */ { name }) => name === parameter) || Object.keys(more).length > 0) {

@@ -71,7 +71,7 @@ export function addressOf(signer, below, said) {
   if (isSocket) address.protocol = address.protocol.replace("http", "ws");
   const named = URL.canParse(said) ? new URL(said) : null;
   if (named === null || named.origin !== address.origin || (below !== "websocket" && named.pathname !== address.pathname)) {
-    throw new TransferError("elsewhere", `this is no address of ${signer.origin} for it: ${said}`);
+    throw new TransferError("elsewhere", `this is not an address of ${signer.origin} for it: ${said}`);
   }
   return address;
 }

@@ -90,7 +90,7 @@ fn check_request_line(line: &[u8]) -> Result<(), HeadRejection> {
         return Err(HeadRejection::Grammar("not a method, a target and a version with a space between"));
     };
     if !is_token(method) {
-        return Err(HeadRejection::Grammar("a method that is no token"));
+        return Err(HeadRejection::Grammar("a method that is not a token"));
     }
     if version != b"HTTP/1.1" {
         return Err(HeadRejection::Version);
@@ -132,7 +132,7 @@ fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadRejection> {
     let colon = memchr::memchr(b':', line).ok_or(HeadRejection::Grammar("a header line without a colon"))?;
     let (name, value) = line.split_at_checked(colon).unwrap_or_default();
     if !is_token(name) {
-        return Err(HeadRejection::Grammar("a header whose name is no token"));
+        return Err(HeadRejection::Grammar("a header name that is not a token"));
     }
     // A fold without early exit, which the compiler vectorises: values are most of a head.
     let is_text = value.iter().fold(true, |is_text, &byte| is_text & ((byte >= b' ' && byte != 0x7f) || byte == b'\t'));
@@ -164,7 +164,7 @@ fn length(value: &[u8]) -> Result<u64, HeadRejection> {
     digits
         .filter(|digits| digits.len() <= LENGTH_DIGITS_MAX)
         .and_then(|digits| digits.parse().ok())
-        .ok_or(HeadRejection::Grammar("a Content-Length that is no length"))
+        .ok_or(HeadRejection::Grammar("a Content-Length that is not a length"))
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub(crate) fn read(head: &Parts) -> Result<Key, UpgradeRejection> {
     let form =
         |holds: bool, else_it_is: &'static str| if holds { Ok(()) } else { Err(UpgradeRejection::Form(else_it_is)) };
     form(head.version == Version::HTTP_11, "an upgrade over something else than HTTP/1.1")?;
-    form(head.method == Method::GET, "an upgrade that is no GET")?;
+    form(head.method == Method::GET, "an upgrade that is not a GET request")?;
     form(only(head, &UPGRADE)?.as_bytes().eq_ignore_ascii_case(b"websocket"), "an upgrade to something else")?;
     let options =
         head.headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

@@ -134,7 +134,7 @@ pub(crate) enum SocketRejection {
     #[error(transparent)]
     Early(#[from] Early),
     /// A message is not a call.
-    #[error("a message that is no call: {0}")]
+    #[error("a message that is not a call: {0}")]
     Message(&'static str),
     /// More messages than any client needs.
     #[error("too many messages on one socket")]

@@ -37,7 +37,7 @@ pub enum LineEnd {
     #[error("the control line broke")]
     Broken(#[from] std::io::Error),
     /// A line is not a valid message.
-    #[error("the server sent what is no message")]
+    #[error("the server sent an invalid message")]
     Message(#[from] serde_json::Error),
     /// A line is longer than [`LINE_MAX`].
     #[error("the server sent a line of more than {LINE_MAX} bytes")]

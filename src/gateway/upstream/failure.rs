@@ -7,7 +7,7 @@ use http::StatusCode;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpstreamFailure {
-    #[error("nobody listens there")]
+    #[error("nothing listens there")]
     Absent,
     /// The system's error.
     #[error("cannot connect")]

@@ -1,4 +1,4 @@
-//! What can go wrong with a user's files, and the text that the user gets.
+//! Errors of operations on a user's files, with the text that the user gets.
 //!
 //! The process runs as the user, so an error may name the user's own paths. It never names a path
 //! outside the drive, nor whether anything exists there.

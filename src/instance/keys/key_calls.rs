@@ -117,7 +117,8 @@ impl DirectKeys {
     /// `keys.remove`: removes the pin first, so that the instance refuses the key whatever the
     /// server does.
     pub(crate) async fn remove(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, DirectError> {
-        let kid = KeyId::parse(text(permit, "kid")?).map_err(|_| DirectError::Malformed("kid is no key's id"))?;
+        let kid =
+            KeyId::parse(text(permit, "kid")?).map_err(|_| DirectError::Malformed("kid is not the id of a key"))?;
         let owner = permit.username().clone();
         let question = KeyRevoke { username: Some(owner.clone()), kid };
         let was_pinned = self.with_pins(move |pins| pins.remove(&owner, kid)).await?;

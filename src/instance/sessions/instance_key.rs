@@ -39,7 +39,7 @@ impl InstanceKey {
             Ok(pem) => {
                 let key = Self::parse(&Secret::new(pem));
                 if key.is_none() {
-                    tracing::error!("the instance key is no P-256 key in PKCS #8 PEM: no transfers, no terminals");
+                    tracing::error!("the instance key is not a P-256 key in PKCS #8 PEM: no transfers, no terminals");
                 }
                 key
             }

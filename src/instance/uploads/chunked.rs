@@ -47,7 +47,7 @@ pub(crate) enum ChunkError {
     #[error("the piece does not open: {0}")]
     Sealed(RecordRejection),
     /// A task that was writing the file panicked or was cancelled.
-    #[error("what had come of the file is gone: send all of it anew")]
+    #[error("the part of the file that had arrived was removed: send the whole file again")]
     Lost,
     #[error(transparent)]
     Files(#[from] RequestError),

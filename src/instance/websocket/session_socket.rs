@@ -137,7 +137,7 @@ enum Refused {
     Record(#[from] RecordRejection),
     #[error("a text frame on a sealed socket")]
     Unsealed,
-    #[error("a message is no text")]
+    #[error("a message is not text")]
     Text,
 }
 

@@ -100,7 +100,7 @@ impl CheckpointSigner {
         let (broken, is_broken) = oneshot::channel();
         let work = move || {
             if let Err(failure) = sign(signed_logs, &audit, &stopped) {
-                let _ = broken.send(failure.into()); // nobody waits for it where the server stops anyway
+                let _ = broken.send(failure.into()); // the receiver is gone if the server stops anyway
             }
         };
         let thread = std::thread::Builder::new().name("signer".to_owned()).spawn(work).map_err(AuditFailure::Thread)?;

@@ -57,7 +57,7 @@ pub(crate) async fn begin(
         state: TicketState::Open,
     };
     server.record(&AuditedAction { username: Some(&record.username), ..*action })?;
-    tracing::info!(username = %record.username, ?begun, "connection begun");
+    tracing::info!(username = %record.username, ?begun, "began a connection");
     let records = Arc::clone(&server.records);
     let asker = bound_to.map_or(Asker::Core, Asker::Account);
     server.blocking(asker, move || records.open_ticket(&record, now).map_err(refusal)).await?;

@@ -14,7 +14,7 @@ pub(crate) enum HeadRejection {
     #[error("HTTP/1.1 or HTTP/2 is needed")]
     Version,
     /// Not one `Host`, or it differs from the target's authority.
-    #[error("not exactly one Host, or one that is no host")]
+    #[error("not exactly one Host header, or its value is not a host")]
     Host,
     /// Not a path and query, or longer than 4 KiB.
     #[error("the target is not a plain path")]
