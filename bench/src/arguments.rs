@@ -33,8 +33,8 @@ pub(crate) enum Command {
     Transfer(TransferOptions),
     /// How fast `audit verify` checks a long log
     Audit(AuditOptions),
-    /// CPU time of a listing through gateway and instance beside HAProxy and nginx; runs only inside
-    /// tests/support/installation.sh
+    /// CPU time of a listing through gateway and instance beside HAProxy and nginx; runs only
+    /// inside tests/support/installation.sh
     Whole(WholeOptions),
 }
 

@@ -71,7 +71,7 @@ impl Upstream {
     }
 }
 
-/// Listens as the account that Countersign's gateway runs as: the gateway talks to no other's socket.
+/// Listens as the account that Countersign's gateway runs as: it talks to no other's socket.
 fn listen(directory: &Path, socket: &Path) -> Result<std::os::unix::net::UnixListener, BenchError> {
     let bind = || std::os::unix::net::UnixListener::bind(socket).map_err(BenchError::io("upstream's socket"));
     if !geteuid().is_root() {

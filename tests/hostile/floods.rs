@@ -1,5 +1,5 @@
-//! Slow clients and floods are ended or slowed down. Honest clients are served meanwhile, and memory
-//! stays within its bound.
+//! Slow clients and floods are ended or slowed down. Honest clients are served meanwhile, and
+//! memory stays within its bound.
 
 use std::fs;
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! Nothing unsigned reaches an instance, no client gets another's answer, and a client that shares a
-//! connection with an attack is served.
+//! Nothing unsigned reaches an instance, no client gets another's answer, and a client that shares
+//! a connection with an attack is served.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
