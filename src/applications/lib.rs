@@ -10,8 +10,13 @@ mod catalogue;
 mod directive;
 mod invocation;
 mod render;
+mod shell;
+mod template;
+mod values;
 
-pub use crate::catalogue::{Approved, Catalogue, NotApproved, Startable, WorkflowOnly};
-pub use crate::directive::Directive;
-pub use crate::invocation::{Digest, Invocation, InvocationRejection};
+pub use crate::catalogue::{Approved, Catalogue, Listed, NameRejection, NotApproved, Startable, WorkflowOnly};
+pub use crate::directive::{Directive, DirectiveRejection, Own};
+pub use crate::invocation::{ApplicationType, Digest, INVOCATION_MAX, Invocation, InvocationRejection};
 pub use crate::render::{RenderFailure, Rendered, Site, render};
+pub use crate::template::{Target, TargetKind, TemplateFailure};
+pub use crate::values::ValueRejection;

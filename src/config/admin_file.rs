@@ -89,7 +89,7 @@ impl FileReason {
 }
 
 /// Reads a file that only root or the reader can have written.
-pub(super) fn read_text(path: &Path, max: u64, reader: Uid) -> Result<String, FileReason> {
+pub fn read_text(path: &Path, max: u64, reader: Uid) -> Result<String, FileReason> {
     let (file, metadata) = open(path)?;
     refuse_written_by_others(path, &metadata, reader)?;
     read_limited(path, file, max)
@@ -113,7 +113,7 @@ pub(super) fn check_program(path: &Path, reader: Uid) -> Result<(), FileReason> 
 }
 
 /// Checks a directory in which only root or the reader can create files.
-pub(super) fn check_directory(path: &Path, reader: Uid) -> Result<Metadata, FileReason> {
+pub fn check_directory(path: &Path, reader: Uid) -> Result<Metadata, FileReason> {
     let metadata = std::fs::metadata(path).map_err(|source| FileReason::Open { path: path.to_owned(), source })?;
     if !metadata.is_dir() {
         return Err(FileReason::NotDirectory { path: path.to_owned() });

@@ -7,7 +7,7 @@
 //! [`SecretFile`].
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
-mod admin_file;
+pub mod admin_file;
 mod brand;
 mod check;
 mod drives;
