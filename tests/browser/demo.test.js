@@ -6,6 +6,8 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { Browser } from "./support/browser.js";
+import { Extended } from "./support/extension.js";
+import { PlainUcloud } from "./support/plain-ucloud.js";
 import { User, finished } from "./support/user.js";
 
 let demo;
@@ -64,5 +66,22 @@ test("n03_n04 connect, open the files, let UCloud cheat", async () => {
     assert.deepEqual(alice.browser.complaints(), []);
   } finally {
     await alice.leave();
+  }
+});
+
+test("n03 with the extension: a UCloud that knows nothing of signatures, connected and signed for", async () => {
+  const { users, provider } = await (await fetch(`${portal}/site.json`)).json();
+  const testServer = { portal, user: (account) => users.find((user) => user.account === account) };
+  const extended = await Extended.open([], null, [{ address: `${provider.origin}/ucloud/${provider.id}`, ucloud: portal }]);
+  try {
+    const bob = testServer.user("bob").username;
+    const { page } = await PlainUcloud.open(testServer, extended.browser, bob);
+    await page.getByRole("button", { name: "Connect to providers" }).click();
+    await page.getByRole("button", { name: "Connect to hpc" }).click();
+    await page.waitForURL((url) => url.protocol === "chrome-extension:");
+    await page.locator("#command:not(:empty)").waitFor();
+    assert.match(await page.locator("#command").innerText(), /^countersign connect approve /);
+  } finally {
+    await extended.close();
   }
 });

@@ -63,7 +63,7 @@ test("extension: its pages load and contact nothing else", () => {
   const { content_security_policy } = manifest(plain, "firefox");
   assert.deepEqual(content_security_policy, manifest(plain, "chromium").content_security_policy);
   assert.deepEqual(content_security_policy.extension_pages.split("; "), [
-    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self' https:", "base-uri 'none'",
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self' https: http://127.0.0.1:* http://localhost:*", "base-uri 'none'",
     "form-action 'none'", "frame-ancestors 'none'",
   ]);
   assert.ok(readFileSync(join(ROOT, "docs/extension.md"), "utf8").includes(content_security_policy.extension_pages));
