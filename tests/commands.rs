@@ -552,4 +552,6 @@ fn the_table_of_calls_is_printed_for_people_and_programs() {
     let said = cli.run(&["calls", "--json"]);
     said.expect(0, "There is no configuration");
     assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), rows);
+    // The browser extension packs this text (web/extension/build).
+    assert_eq!(said.out, include_str!("../keys/tests/vectors/calls.json"), "keys/tests/vectors/README.md");
 }

@@ -47,7 +47,7 @@ function bench({ providers = ["hpc"], keys = providers.map(key), drives = new Ma
   const begun = performance.now();
   const session = storage();
   const connected = new Map(providers.map((id) => {
-    const one = new ConnectedProvider({ id, origin: `https://${id}.example.org`, ucloud: UCLOUD, by: "user" });
+    const one = new ConnectedProvider({ id, origin: `https://${id}.example.org`, ucloud: UCLOUD, by: "user" }, "calls.json");
     one.provider = {
       table: async () => TABLE,
       deposit: async (jws) => {

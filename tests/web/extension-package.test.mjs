@@ -123,6 +123,11 @@ test("extension: every language has every text, and no other", () => {
   for (const key of Object.keys(en)) assert.match(used, new RegExp(`["_]${key}["_]`), key);
 });
 
+test("extension: its table of calls is what the program prints", () => {
+  // tests/commands.rs compares the program's output with this file.
+  assert.equal(read("extension/calls.json"), readFileSync(join(ROOT, "keys/tests/vectors/calls.json"), "utf8"));
+});
+
 test("extension: the hook holds exactly what the table of calls can sign or must explain", async () => {
   const rows = JSON.parse(readFileSync(join(ROOT, "keys/tests/vectors/calls.json"), "utf8"));
   const user = rows.flatMap((row) => row.user ?? []).filter(({ effect }) => effect !== "core");

@@ -7,9 +7,11 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { makeKeyPair } from "../../web/js/jws.js";
 import { Unreachable } from "../../web/js/provider.js";
-import { readTable } from "../../web/js/table.js";
+import { REVISION, packedTable } from "../../web/js/packed-table.js";
+import { Differs } from "../../web/js/table.js";
 import { ConnectedProvider } from "../../web/extension/worker/connected-provider.js";
 import { scriptsFor } from "../../web/extension/worker/content-scripts.js";
+import { whyNot } from "../../web/extension/worker/holds.js";
 import { NeedsList, NotPlanned, planner } from "../../web/extension/worker/plan.js";
 import { Routes } from "../../web/extension/worker/routes.js";
 import { BadSite, patternsOf, readSite } from "../../web/extension/worker/settings.js";
@@ -30,11 +32,12 @@ const memory = () => {
 
 function bench({ ids = ["hpc", "other"], keys = ids, down = [], drives = {}, tables = {} } = {}) {
   const providers = ids.map((id) => {
-    const one = new ConnectedProvider({ id, origin: `https://${id}.example.org`, ucloud: UCLOUD, by: "user" });
+    const one = new ConnectedProvider({ id, origin: `https://${id}.example.org`, ucloud: UCLOUD, by: "user" }, "calls.json");
     one.provider = {
       table: async () => {
         if (down.includes(id)) throw new Unreachable("down");
-        return readTable(tables[id] ?? TABLE);
+        const { rows = TABLE, revision = REVISION } = tables[id] ?? {};
+        return packedTable(TABLE, rows, revision);
       },
     };
     one.drives = { of: async () => new Map((drives[id] ?? []).map((number) => [number, { title: number, startup: false }])) };
@@ -95,15 +98,64 @@ test("extension: a provider that is not set up here needs no signature", async (
   assert.deepEqual(parts(await ask("POST", "files/trash", trash("/4/x", "/5/x"))).map(([provider]) => provider), ["hpc"]);
 });
 
-test("extension: a provider's table says nothing of what is sent to another", async () => {
-  // It says that a look into a folder is another call.
-  const browse = structuredClone(TABLE.find(({ call }) => call === "files.browse"));
-  const { bound } = TABLE.find(({ call }) => call === "files.retrieve");
-  browse.user[0].effect.signed.takes = [{ name: "id", from: "/path" }];
-  const evil = [{ ...browse, call: "files.retrieve", bound }];
-  const { ask, routes } = bench({ ids: ["evil", "hpc"], tables: { evil } });
-  await routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: [{ id: "4", specification: { product: { provider: "hpc" } } }] }));
-  assert.deepEqual(parts(await ask("GET", "files/browse", null, { query: "?path=%2F4%2Fa" })), [["hpc", "files.browse", [{ path: "/4/a" }], null]]);
+/** The rows, of which one is described otherwise. */
+const retold = (call, retell) => structuredClone(TABLE).map((row) => (row.call === call ? { ...row, ...retell(row) } : row));
+const browse = ["GET", "files/browse", null, { query: "?path=%2F4%2Fa" }];
+
+test("extension: a provider cannot describe a request as another call, at itself or elsewhere", async () => {
+  // A look into a folder as the making of one, a move as a copy, and a deletion as a look.
+  const { bound } = TABLE.find(({ call }) => call === "files.createFolder");
+  const lies = [
+    retold("files.browse", ({ user: [side] }) => ({ call: "files.createFolder", bound, user: [{ ...side, effect: { signed: { ...side.effect.signed, takes: [{ name: "id", from: "/path" }] } } }] }))
+      .filter((row, at, all) => all.findIndex(({ call }) => call === row.call) === at),
+    retold("files.move", () => ({ call: "files.copy" })),
+    retold("files.trash", () => ({ class: "read" })),
+  ];
+  for (const rows of lies) {
+    const { ask, routes } = bench({ ids: ["evil", "hpc"], tables: { evil: { rows } } });
+    await routes.learn(UCLOUD, "/api/files/collections/browse", JSON.stringify({ items: ["evil", "hpc"].map((provider, at) => ({ id: `${4 + at}`, specification: { product: { provider } } })) }));
+    const planned = [];
+    for (const given of [browse, ["POST", "files/move", { items: [{ oldId: "/4/a", newId: "/4/b", conflictPolicy: "RENAME" }] }], ["POST", "files/trash", trash("/4/x")]]) {
+      const calls = await ask(...given).then(parts, (error) => {
+        assert.ok(error instanceof Differs && error.how === "unlike", error);
+        return [];
+      });
+      planned.push(...calls.map(([provider, call, , project]) => [provider, call, project]));
+    }
+    for (const planAtEvil of planned) assert.ok(["files.browse", "files.move", "files.trash"].includes(planAtEvil[1]), planAtEvil[1]);
+    assert.ok(planned.length < 3, "the call that was described otherwise is not signed");
+    assert.deepEqual(parts(await ask("POST", "files/trash", trash("/5/x"))), [["hpc", "files.trash", [{ id: "/5/x" }], null]], "another provider is not concerned");
+  }
+});
+
+test("extension: of two tables the user is told which is older", async () => {
+  const rows = retold("files.browse", ({ adds }) => ({ adds: [...adds, "/more"] }));
+  for (const [tables, how] of [
+    [{ rows, revision: REVISION - 1 }, "behind"], [{ rows, revision: 0 }, "behind"], [{ rows, revision: REVISION + 1 }, "ahead"],
+    [{ rows, revision: REVISION }, "unlike"], [{ rows, revision: NaN }, "unlike"], [{ rows: TABLE.slice(1), revision: 0 }, "behind"], [{ rows: {}, revision: REVISION }, "unlike"],
+  ]) {
+    const { ask } = bench({ ids: ["hpc"], tables: { hpc: tables } });
+    await assert.rejects(ask(...browse), (error) => error instanceof Differs && error.how === how && /^whyProvider/.test(whyNot(error)), how);
+  }
+});
+
+test("extension: a site's own rows are not held, and a passkey that it asks for is respected", async () => {
+  const own = { ...TABLE.find(({ call }) => call === "files.trash"), call: "site.wipe", user: [{ ...TABLE.find(({ call }) => call === "files.trash").user[0], path: "/api/site/wipe" }] };
+  const rows = [own, ...retold("files.trash", () => ({ stepUp: true }))];
+  const { ask } = bench({ ids: ["hpc"], tables: { hpc: { rows } } });
+  assert.deepEqual(await ask("POST", "site/wipe", trash("/4/x")), []);
+  const [{ request }] = await ask("POST", "files/trash", trash("/4/x"));
+  assert.deepEqual([request.row.stepUp, request.row.class], [true, "danger"]);
+});
+
+test("extension: the use of a token is not signed by a row that differs", async () => {
+  const failed = [];
+  const { providers } = bench({ ids: ["hpc"], tables: { hpc: { rows: retold("session.open", () => ({ bound: [{ name: "token", at: ["/token"] }] })) } } });
+  const tokens = new Tokens({ providers: async () => providers, keys: async () => [keyAt("hpc")], session: memory(), failed: (error) => failed.push(error) });
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const token = `${part({})}.${part({ username: "alice" })}.c2ln`;
+  assert.equal(await tokens.prove({ address: `https://hpc.example.org/ucloud/hpc/download?token=${token}`, token, piece: null }, UCLOUD), null);
+  assert.ok(failed[0] instanceof Differs);
 });
 
 test("extension: a task and a drive of one number are two things", async () => {

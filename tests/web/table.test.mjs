@@ -10,7 +10,7 @@ test("rows are known by their call", () => {
   const table = readTable([row, { ...row, call: "keys.list", from: "user", bound: [] }]);
   assert.deepEqual(table.get("files.trash"), {
     call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", isOptional: false, kind: "plain", changes: [] }], askIf: [], isProof: false,
-    stepUp: false, words: null, user: [],
+    stepUp: false, words: null, user: [], differs: null,
   });
   assert.equal(readTable([{ ...row, stepUp: true }]).get("files.trash").stepUp, true);
   assert.equal(table.get("keys.list")?.from, "user");

@@ -62,7 +62,7 @@ const WINDOW = { lifetimeMax: 60, futureSkew: 5 };
 
 /** The call of the first signature. No table has it, so its intent authorises nothing else. */
 const PROBE = /** @type {import("./table.js").Row} */ ({
-  call: "connect.probe", items: "whole", bound: [], class: "read", askIf: [], from: "user", words: null, isProof: false, stepUp: false, user: [],
+  call: "connect.probe", items: "whole", bound: [], class: "read", askIf: [], from: "user", words: null, isProof: false, stepUp: false, user: [], differs: null,
 });
 
 export class Connection {

@@ -8,6 +8,7 @@ import { LIFETIME_S, signIntent } from "./intent.js";
 import { algorithmOf } from "./jws.js";
 import { makeTestedKeyPair } from "./key-pair.js";
 import { Refused } from "./provider.js";
+import { Differs } from "./table.js";
 import { createPasskey, usePasskey } from "./webauthn.js";
 
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
@@ -128,6 +129,7 @@ export class DirectChannel {
     });
     const row = table.get(call);
     if (row?.from !== "user") throw new Refused(404, "NOT_FOUND", `this provider does not offer ${call}`);
+    if (row.differs !== null) throw new Differs(row.differs);
     const statement = { origin: this.#page.origin, username: key.username, project: null, row, items: [parameters] };
     // A click on this page is the approval of a dangerous call. It gets a longer lifetime, because
     // the user may have to look for a security key.

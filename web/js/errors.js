@@ -1,6 +1,7 @@
 // Texts for every failure: what happened, and what to do.
 
 import { Refused, Unreachable } from "./provider.js";
+import { Differs } from "./table.js";
 import { Declined } from "./webauthn.js";
 
 /** @typedef {import("./connection.js").ProblemKind} ProblemKind */
@@ -99,6 +100,7 @@ export function inWords(error) {
   if (error instanceof Refused && error.code === "INTENT_STEP_UP") return "This was not confirmed with one of your passkeys.";
   if (error instanceof Refused && error.status === 404) return "This provider does not offer that.";
   if (error instanceof Refused && error.status >= 500) return "The provider is not available at the moment. Try again in a minute.";
+  if (error instanceof Differs) return `${error.message}.`;
   if (error instanceof Refused) return `The provider refused: ${error.message}.`;
   if (error instanceof DOMException && error.name === "InvalidStateError") return "This device already has a passkey for you here.";
   return "This browser could not do it.";

@@ -8,6 +8,7 @@
  * @property {string} origin the provider's origin, the audience of every intent
  * @property {string} coreOrigin UCloud's origin
  * @property {string} base common prefix of the provider's addresses
+ * @property {string} [packedRows] the address of the rows that the extension brings itself
  */
 
 /** The page was opened at another origin than the provider's, where its keys would not work. */
@@ -21,9 +22,10 @@ export class WrongAddress extends Error {
  * @returns {Page}
  */
 export function readPage(written = document.documentElement.dataset, here = location.origin) {
-  const { provider = "", origin = "", coreOrigin = "", extension } = written;
+  const { provider = "", origin = "", coreOrigin = "", extension, packedRows } = written;
   if (here !== (extension ?? origin)) throw new WrongAddress(`this page belongs to ${origin} and was opened at ${here}`);
-  return { provider, origin, coreOrigin, base: `${here === origin ? "" : origin}/ucloud/${provider}` };
+  const page = { provider, origin, coreOrigin, base: `${here === origin ? "" : origin}/ucloud/${provider}` };
+  return packedRows === undefined ? page : { ...page, packedRows };
 }
 
 /** The address of the page of keys, relative to this page. */

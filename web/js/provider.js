@@ -1,6 +1,7 @@
 // Requests to the provider, with one way to send and two kinds of failure. All go to the page's own
 // origin.
 
+import { packedTable } from "./packed-table.js";
 import { readTable } from "./table.js";
 
 /** @typedef {import("./page.js").Page} Page */
@@ -58,13 +59,18 @@ export class Provider {
     return this.#send("intents", { method: "POST", headers: { "content-type": "application/jwt" }, body: jws });
   }
 
-  /** Fetches the table of calls. */
+  /** Fetches the table of calls. In the extension its own rows are interpreted, not the provider's. */
   async table() {
-    return readTable(await this.#send("intent/calls.json", { method: "GET", cache: "no-cache" }));
+    let revision = 0;
+    const published = await this.#send("intent/calls.json", { method: "GET", cache: "no-cache" }, (headers) => {
+      revision = Number(headers.get("countersign-calls-revision") ?? 0);
+    });
+    const { packedRows } = this.#page;
+    return packedRows === undefined ? readTable(published) : packedTable(await (await fetch(packedRows)).json(), published, revision);
   }
 
-  /** @param {string} path @param {RequestInit} request */
-  async #send(path, request) {
+  /** @param {string} path @param {RequestInit} request @param {(headers: Headers) => void} [look] */
+  async #send(path, request, look = () => {}) {
     /** @type {Response} */
     let response;
     /** @type {any} */
@@ -75,6 +81,7 @@ export class Provider {
       });
       this.#clock.learn(Date.parse(response.headers.get("date") ?? "") / 1000);
       content = await response.json();
+      look(response.headers);
     } catch (error) {
       throw new Unreachable("no answer from the provider", { cause: error });
     }

@@ -6,6 +6,7 @@ import { wordsOf } from "./call-descriptions.js";
 import { BadParameters, projection } from "./digest.js";
 import { drivesIn } from "./drives.js";
 import { NotSigned } from "./messages.js";
+import { Differs } from "./table.js";
 
 /** @typedef {import("./messages.js").Request} Request */
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
@@ -47,6 +48,7 @@ export function describe(table, { call, items, project, ask }) {
   if (row === undefined || (row.from !== "core" && !row.isProof) || wordsOf(row) === undefined) {
     throw new NotSigned("unknown_call", `${call}: not a call that this signer can describe`);
   }
+  if (row.differs !== null) throw new Differs(row.differs);
   if (row.items === "whole" && items.length !== 1) throw new NotSigned("bad_parameters", `${call} has one item`);
   try {
     return { row, items: items.map((item) => projection(row, item)), project, ask };

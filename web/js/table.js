@@ -24,6 +24,8 @@ import { readUserRequests } from "./user-requests.js";
  * @property {boolean} stepUp whether it also needs a passkey
  * @property {import("./user-requests.js").UserRequest[]} user the user's requests to UCloud that cause
  *   the call
+ * @property {"behind" | "ahead" | "unlike" | null} differs how the provider's row differs from the one
+ *   that the signer brought itself (packed-table.js): the provider is behind, ahead, or cannot be placed
  */
 /** @typedef {Map<string, Row>} Table */
 
@@ -31,6 +33,24 @@ import { readUserRequests } from "./user-requests.js";
 export class UnreadableTable extends Error {
   name = "UnreadableTable";
 }
+
+/** Provider and signer do not mean the same by a call. */
+export class Differs extends Error {
+  name = "Differs";
+
+  /** @param {NonNullable<Row["differs"]>} how where the provider stands */
+  constructor(how) {
+    super(DIFFERENCES[how]);
+    this.how = how;
+  }
+}
+
+/** @type {{[how in NonNullable<Row["differs"]>]: string}} */
+const DIFFERENCES = {
+  behind: "This provider is older than this extension and means something else by this. Ask the centre to update it",
+  ahead: "This extension is older than the provider and means something else by this. Update the extension",
+  unlike: "The provider describes this call otherwise than this extension does, although both are equally new",
+};
 
 const KINDS = ["plain", "tree", "set"];
 const CLASSES = ["read", "write", "danger"];
@@ -95,6 +115,7 @@ function readRow(row) {
     isProof: row.to === "session",
     stepUp: row.stepUp === true,
     user,
+    differs: null,
   });
 }
 

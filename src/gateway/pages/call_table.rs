@@ -3,14 +3,17 @@
 //! Written once, at start-up, from the table that verifies requests, so that signer and gateway
 //! cannot differ.
 
-use countersign_keys::call::{CallTable, RowSpec};
+use countersign_keys::call::{CallTable, REVISION, RowSpec};
 use countersign_keys::policy::StepUp;
 use http::HeaderValue;
-use http::header::{CACHE_CONTROL, HeaderMap};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName};
 use serde::Serialize;
 
 use crate::pages::document::Document;
 use crate::response::Answer;
+
+/// The revision of the standard rows, for a signer that has rows of its own.
+const CALLS_REVISION: HeaderName = HeaderName::from_static("countersign-calls-revision");
 
 #[derive(Clone, Debug)]
 pub(crate) struct CallTableDocument(Document);
@@ -40,6 +43,7 @@ impl CallTableDocument {
         // Revalidated each time, so that a site's new row takes effect at once. Most answers are
         // 304.
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        answer.headers_mut().insert(CALLS_REVISION, HeaderValue::from(REVISION));
         answer
     }
 }
@@ -55,7 +59,9 @@ mod tests {
         let catalogue = CallTableDocument::new(&calls, &StepUp::default()).unwrap();
         let rows: Vec<RowSpec> = serde_json::from_slice(catalogue.0.content()).unwrap();
         assert_eq!(rows.len(), calls.rows().len());
-        assert_eq!(catalogue.answer(&HeaderMap::new()).headers()["cache-control"], "no-cache");
+        let answer = catalogue.answer(&HeaderMap::new());
+        assert_eq!(answer.headers()["cache-control"], "no-cache");
+        assert_eq!(answer.headers()["countersign-calls-revision"], REVISION.to_string());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 // extension's settings: the provider is named in the address. Then the shared module runs.
 
 import { byId, fill, h } from "../../js/dom.js";
+import { browser } from "../worker/browser.js";
 import { permittedSites } from "../worker/settings.js";
 import { fillTexts, text } from "./text.js";
 
@@ -16,7 +17,7 @@ export async function asProvider(place, run) {
   if (site === undefined) return fill(byId(place), h("p", { class: "notice warning" }, text("unknownProvider")));
   const { id, origin, ucloud } = site;
   Object.assign(document.documentElement.dataset, {
-    provider: id, origin, coreOrigin: ucloud, extension: location.origin, keysPage: `keys.html?provider=${id}`,
+    provider: id, origin, coreOrigin: ucloud, extension: location.origin, packedRows: browser.runtime.getURL("extension/calls.json"), keysPage: `keys.html?provider=${id}`,
   });
   for (const element of document.querySelectorAll("[data-provider-id]")) element.textContent = id;
   for (const element of document.querySelectorAll("[data-provider-origin]")) element.textContent = origin;

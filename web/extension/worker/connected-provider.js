@@ -1,4 +1,4 @@
-// A provider as the worker sees it: its table of calls, its clock, the user's drives there, and the
+// A provider as the worker sees it: the extension's table of calls as far as the provider shares it, its clock, the user's drives there, and the
 // ways to send it something. Holds nothing that cannot be fetched again, because the browser stops
 // the worker whenever it likes.
 
@@ -20,7 +20,7 @@ const PATIENCE_MS = 8_000;
 /** How long a provider that did not answer is not asked again, in milliseconds. */
 const DOWN_MS = 5_000;
 
-/** How long a table is used, in milliseconds. A provider's own rows change with its configuration. */
+/** How long a table is used, in milliseconds. The calls that need a passkey change with the configuration. */
 const FRESH_MS = 300_000;
 
 /** The provider asks for a passkey, which an extension's page cannot use. */
@@ -34,11 +34,11 @@ export class ConnectedProvider {
   /** The time of the last failure to fetch the table. */
   #failed = -Infinity;
 
-  /** @param {Site} site */
-  constructor(site) {
+  /** @param {Site} site @param {string} packedRows the address of the extension's own rows */
+  constructor(site, packedRows) {
     this.site = site;
     this.clock = new Clock();
-    const page = { provider: site.id, origin: site.origin, coreOrigin: site.ucloud, base: `${site.origin}/ucloud/${site.id}` };
+    const page = { provider: site.id, origin: site.origin, coreOrigin: site.ucloud, base: `${site.origin}/ucloud/${site.id}`, packedRows };
     this.provider = new Provider(page, this.clock);
     this.direct = new DirectChannel({ page, clock: this.clock, provider: this.provider });
     this.drives = new KnownDrives((key) => this.direct.drives(key));

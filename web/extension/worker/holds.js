@@ -14,6 +14,7 @@ import { NotSigned } from "../../js/messages.js";
 import { Refused, Unreachable } from "../../js/provider.js";
 import { isOnStartupDrive, keyOf, needsAPerson } from "../../js/review.js";
 import { NeedsPasskey } from "./connected-provider.js";
+import { Differs } from "../../js/table.js";
 import { NeedsList, NotPlanned } from "./plan.js";
 
 /** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
@@ -95,6 +96,7 @@ export class Holds {
   /** @param {Ground} ground */
   constructor(ground) {
     this.#ground = ground;
+  if (error instanceof Differs) return { behind: "whyProviderBehind", ahead: "whyProviderAhead", unlike: "whyProviderUnlike" }[error.how];
   }
 
   /**

@@ -1,10 +1,9 @@
 // From a request of UCloud's page to what has to be signed: the table of calls says which calls it
-// leads to, with which parameters, at which providers (user-side.js). Each provider's table is
-// asked for that provider alone. Finds the providers of drives and jobs.
+// leads to, with which parameters, at which providers (user-side.js). Finds the providers of drives
+// and jobs.
 
 import { Unreachable } from "../../js/provider.js";
 import { describe, keyOf } from "../../js/review.js";
-import { UnreadableTable } from "../../js/table.js";
 import { toSign } from "../../js/user-side.js";
 
 /** @typedef {import("./connected-provider.js").ConnectedProvider} ConnectedProvider */
@@ -155,7 +154,7 @@ async function tablesOf(connected) {
     try {
       tables.set(provider.site.id, await provider.table());
     } catch (error) {
-      failure = error instanceof UnreadableTable ? new NotPlanned("whyTable") : error;
+      failure = error;
     }
   }));
   if (tables.size === 0) throw failure;

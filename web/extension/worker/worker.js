@@ -33,7 +33,7 @@ async function providers() {
     settings = null;
     throw error;
   });
-  current = sites.map((site) => current.find((one) => isSame(one.site, site)) ?? new ConnectedProvider(site));
+  current = sites.map((site) => current.find((one) => isSame(one.site, site)) ?? new ConnectedProvider(site, browser.runtime.getURL("extension/calls.json")));
   return current;
 }
 
