@@ -59,12 +59,26 @@ function bench({ providers = ["hpc"], keys = providers.map(key), drives = new Ma
     one.drives = { of: async () => drives };
     return [id, one];
   }));
-  const worker = () => new Holds({
+  // A step that is reached after `left` others is done, or not, and nothing follows it.
+  const stopping = (stop) => (work) => async (...given) => {
+    if (stop === undefined) return work(...given);
+    stop.left -= 1;
+    if (stop.left < 0 && !(stop.left === -1 && stop.isDone)) return new Promise(() => {});
+    const done = await work(...given);
+    return stop.left < 0 ? new Promise(() => {}) : done;
+  };
+  const worker = (stop) => new Holds({
     plan: async ({ parts }) => {
       if (parts === undefined) throw new NotPlanned("whyWhichProvider");
       return parts.map(({ provider = "hpc", call, items, project = null }) => ({ provider, request: describe(TABLE, { call, items, project, ask: false }) }));
     },
-    provider: (id) => connected.get(id), keys: async () => keys, session,
+    provider: (id) => {
+      const one = connected.get(id);
+      const [table, sign, deposit] = [() => one.table(), (...given) => one.sign(...given), (jws) => one.deposit(jws)].map(stopping(stop));
+      return { site: one.site, clock: one.clock, drives: one.drives, table, sign, deposit };
+    },
+    keys: stopping(stop)(async () => keys),
+    session: Object.fromEntries(["get", "set", "remove", "all"].map((name) => [name, stopping(stop)((...given) => session[name](...given))])),
     openWindow: async () => void (seen.opened += 1),
     note: (entry) => void seen.noted.push(entry),
     // Time passes, so that what no test answers ends too.
@@ -183,14 +197,79 @@ test("extension: a worker that was stopped continues where it was", async () => 
   assert.equal(seen.deposits.filter(({ asked }) => asked).length, 1);
 });
 
+/** Stops the worker at each step in turn, repeats the question to the next one, and checks what both did. */
+async function stoppedAtEachStep(parts, check) {
+  let steps = 0;
+  for (const isDone of [false, true]) {
+    for (let at = 0; ; at += 1) {
+      const { seen, hold, worker, session } = bench({ providers: ["hpc", "other"] });
+      const isAsking = () => [...session.kept.values()].some((text) => text.includes('"state":"asking"'));
+      const stop = { left: at, isDone };
+      let isOver = false;
+      const approve = (holds) => holds.questions().then(([question]) => question && holds.decide(question.id, true));
+      const first = worker(stop);
+      void hold(parts, { name: "page/1", holds: first }).then(() => (isOver = true));
+      // Until it has stopped, or ended.
+      while (!isOver && stop.left >= 0) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        // A stopped worker does not answer its window either.
+        if (isAsking()) void approve(first);
+      }
+      if (isOver && stop.left >= 0) break;
+      const second = worker();
+      const waiting = hold(parts, { name: "page/1", holds: second });
+      const answering = setInterval(() => isAsking() && void approve(second), 1);
+      assert.deepEqual(await waiting, {}, `step ${at}`);
+      clearInterval(answering);
+      check(seen, `step ${at}, done: ${isDone}`);
+      steps += 1;
+    }
+  }
+  assert.ok(steps > 10, `${steps}`);
+}
+
+test("extension: a worker that is stopped at any step leaves each intent once", async () => {
+  await stoppedAtEachStep([{ ...trash, provider: "hpc" }, { ...browse, provider: "other" }], ({ deposits }, step) => {
+    assert.deepEqual([...new Set(deposits.map(({ jti }) => jti))].length, 2, step);
+    assert.deepEqual([...new Set(deposits.map(({ call }) => call))].sort(), ["files.browse", "files.trash"], step);
+  });
+});
+
+test("extension: nor does what needs no question leave two", async () => {
+  await stoppedAtEachStep([{ ...browse, provider: "hpc" }], ({ deposits, opened }, step) => {
+    assert.deepEqual([new Set(deposits.map(({ jti }) => jti)).size, opened], [1, 0], step);
+  });
+});
+
+test("extension: finished intents are forgotten when the page has its answer, or waits no more", async () => {
+  const { clock, hold, session, holds } = bench();
+  const kept = () => [...session.kept.keys()].filter((name) => name.startsWith(keptAs("")));
+  await hold([browse], { name: "page/1" });
+  assert.equal(kept().length, 1);
+  await holds.withdraw("page/1", UCLOUD);
+  assert.deepEqual(kept(), []);
+  for (let at = 0; at < 5; at += 1) await hold([browse], { name: `left/${at}` });
+  assert.equal(kept().length, 5);
+  clock.now += 10_000;
+  await hold([browse], { name: "page/2" });
+  assert.deepEqual(kept(), [keptAs(`${UCLOUD} page/2`)]);
+});
+
+test("extension: a flood of signed questions has a bound", async () => {
+  const { hold, seen, session } = bench();
+  await Promise.all(Array.from({ length: 420 }, () => hold([browse])));
+  assert.ok(seen.deposits.length <= 400 && seen.noted.some(({ why }) => why === "whyTooMany"), `${seen.deposits.length}`);
+  assert.ok([...session.kept.keys()].length <= 400);
+});
+
 test("extension: a repeated question of another content gets nothing", async () => {
   const { seen, holds, hold, worker } = bench();
-  void hold([trash], { name: "page/1" });
+  const first = hold([trash], { name: "page/1" });
   const [question] = await asking(holds);
   const other = worker();
   assert.deepEqual(await hold([{ ...trash, items: [{ id: "/1/thesis" }] }], { name: "page/1", holds: other }), {});
   await holds.decide(question.id, true);
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await first;
   assert.deepEqual(seen.deposits.map(({ params }) => params.length), [2], "what was shown, and nothing else");
 });
 

@@ -36,7 +36,9 @@
     const name = `${document_}/${id}`;
     for (;;) {
       try {
-        return reply(id, await runtime.sendMessage({ ...question, name, until: underWay.get(id) }));
+        reply(id, await runtime.sendMessage({ ...question, name, until: underWay.get(id) }));
+        // The worker keeps its intents until this, for the case that the question is repeated.
+        return void runtime.sendMessage({ type: "withdraw", name }).catch(() => {});
       } catch {
         // The extension was updated or removed: this script cannot reach it any more.
         if (runtime.id === undefined || Date.now() >= (underWay.get(id) ?? 0)) return reply(id, {});

@@ -3,9 +3,10 @@
 // cannot be signed is sent unsigned, and the user can read why. A request that the user refuses is
 // answered here and not sent.
 //
-// The browser may stop the worker at any step. So what a person is asked, and the answer, are in
-// the session's storage, and the bridge repeats its question under the same name. What was shown is
-// what is signed: it is read from that storage, never from the repeated question.
+// The browser may stop the worker at any step. So what a person is asked, the answer, and then the
+// finished intents are in the session's storage, and the bridge repeats its question under the same
+// name. What was shown is what is signed: it is read from that storage, never from the repeated
+// question. A repeated question leaves the same intents again, each of which a provider takes once.
 
 import { sentence, wordsOf } from "../../js/call-descriptions.js";
 import { sha256 } from "../../js/digest.js";
@@ -13,8 +14,8 @@ import { drivesIn } from "../../js/drives.js";
 import { NotSigned } from "../../js/messages.js";
 import { Refused, Unreachable } from "../../js/provider.js";
 import { isOnStartupDrive, keyOf, needsAPerson } from "../../js/review.js";
-import { NeedsPasskey } from "./connected-provider.js";
 import { Differs } from "../../js/table.js";
+import { NeedsPasskey } from "./connected-provider.js";
 import { NeedsList, NotPlanned } from "./plan.js";
 
 /** @typedef {import("../../js/storage.js").KeyRecord} KeyRecord */
@@ -31,7 +32,7 @@ import { NeedsList, NotPlanned } from "./plan.js";
  * @typedef {object} Kept
  * @property {string} name what the bridge calls it: a page can use a name again
  * @property {string} id drawn here: an answer of the window is for this question and no other
- * @property {string} asked the page's request, to recognise the repeated question
+ * @property {string} asked the digest of the page's request, to recognise the repeated question
  * @property {string} ucloud the page's origin
  * @property {string} username
  * @property {Part[]} parts
@@ -39,6 +40,17 @@ import { NeedsList, NotPlanned } from "./plan.js";
  * @property {string[]} silent providers that did not say which drives these are
  * @property {number} until milliseconds since 1970
  * @property {"asking" | "approved" | "refused"} state
+ */
+
+/**
+ * A question whose intents are signed, as it is kept until the bridge has its answer.
+ * @typedef {object} Finished
+ * @property {string} id
+ * @property {string} asked
+ * @property {number} until
+ * @property {"signing"} state
+ * @property {{provider: string, jws: string}[]} intents
+ * @property {Omit<Entry, "at" | "what">[]} told what the record says of them
  */
 
 /**
@@ -62,6 +74,12 @@ import { NeedsList, NotPlanned } from "./plan.js";
 /** Questions that wait at most, of all pages. */
 const WAITING_MAX = 20;
 
+/** Questions whose intents are kept at most: those of two documents. */
+const FINISHED_MAX = 400;
+
+/** How long these are kept after the page has stopped waiting, in milliseconds. */
+const GRACE_MS = 5_000;
+
 /** Deposits at once. A deletion of many drives is one for each. */
 const AT_ONCE = 8;
 
@@ -78,6 +96,7 @@ const refusedAs = (text) => `refused/${text}`;
 export function whyNot(error) {
   if (error instanceof NotPlanned) return error.why;
   if (error instanceof NotSigned) return { no_key: "whyNoKey", unknown_user: "whyNoKey", key_expired: "whyKeyExpired", bad_parameters: "whyParameters" }[/** @type {string} */ (error.code)] ?? "whyUnknownCall";
+  if (error instanceof Differs) return { behind: "whyProviderBehind", ahead: "whyProviderAhead", unlike: "whyProviderUnlike" }[error.how];
   if (error instanceof NeedsPasskey) return "whyPasskey";
   if (error instanceof Unreachable) return "whyUnreachable";
   if (error instanceof Refused && error.code === "INTENT_STALE") return "whyClock";
@@ -92,11 +111,12 @@ export class Holds {
   #waiting = new Map();
   /** Questions that are judged now, by name: a repeated one waits for the same verdict. @type {Map<string, Promise<Verdict>>} */
   #underWay = new Map();
+  /** The ends of the questions whose intents are kept, by name; read once by each worker. @type {Promise<Map<string, number>> | null} */
+  #finished = null;
 
   /** @param {Ground} ground */
   constructor(ground) {
     this.#ground = ground;
-  if (error instanceof Differs) return { behind: "whyProviderBehind", ahead: "whyProviderAhead", unlike: "whyProviderUnlike" }[error.how];
   }
 
   /**
@@ -116,17 +136,20 @@ export class Holds {
 
   /** @param {string} name @param {number} until @param {UserRequest} request @param {string} ucloud @returns {Promise<Verdict>} */
   async #judged(name, until, request, ucloud) {
-    const asked = JSON.stringify(request);
     try {
-      const kept = /** @type {Kept | undefined} */ (await this.#ground.session.get(keptAs(name)));
-      if (kept !== undefined) return kept.asked === asked ? await this.#answered(kept) : {};
+      const asked = await sha256(new TextEncoder().encode(JSON.stringify(request)));
+      const kept = /** @type {Kept | Finished | undefined} */ (await this.#ground.session.get(keptAs(name)));
+      if (kept !== undefined && kept.asked !== asked) return {};
+      if (kept?.state === "signing") return await this.#left(kept);
+      if (kept !== undefined) return await this.#answered(kept);
       const parts = await this.#ground.plan(request, ucloud);
       if (parts.length === 0) return {};
       const keys = await this.#ground.keys();
       for (const { provider } of parts) this.#keyOf(keys, provider, request.username);
       const { known, silent } = await this.#drivesOf(parts, keys, request.username);
       const judged = parts.map(({ provider, request: one }) => ({ provider, request: { ...one, ask: one.ask || isOnStartupDrive(one, known) } }));
-      if (!judged.some((part) => needsAPerson(part.request))) return await this.#signed(judged, request.username, () => false);
+      const question = { name, id: crypto.randomUUID(), asked, ucloud, username: request.username, parts: judged, until };
+      if (!judged.some((part) => needsAPerson(part.request))) return await this.#signed(question, () => false);
       if (await this.#wasRefused(ucloud, request.username, judged)) return this.#refusal(judged);
       if ((await this.#waitingNow()) >= WAITING_MAX) throw new NotPlanned("whyTooMany");
       const drives = Object.fromEntries(judged.flatMap((part) => part.request.items.flatMap(drivesIn)).flatMap((number) => {
@@ -134,9 +157,9 @@ export class Holds {
         return drive === undefined ? [] : [[number, drive]];
       }));
       /** @type {Kept} */
-      const question = { name, id: crypto.randomUUID(), asked, ucloud, username: request.username, parts: judged, drives, silent, until, state: "asking" };
-      await this.#ground.session.set(keptAs(name), question);
-      return await this.#answered(question);
+      const asking = { ...question, drives, silent, state: "asking" };
+      await this.#ground.session.set(keptAs(name), asking);
+      return await this.#answered(asking);
     } catch (error) {
       if (error instanceof NeedsList) return { need: error.path };
       const [first] = error instanceof Failed ? error.parts : [];
@@ -203,13 +226,11 @@ export class Holds {
       return {};
     }
     this.#waiting.delete(name);
+    if (kept.state === "approved") return this.#signed(kept, () => this.#ground.now() >= question.until);
+    // The refusal holds for this request even if it cannot be remembered for the next.
+    if (kept.state === "refused") await this.#remember(kept).catch(() => {});
     await this.#ground.session.remove(keptAs(name));
-    if (kept.state === "approved") return this.#signed(kept.parts, kept.username, () => this.#ground.now() >= question.until);
-    if (kept.state === "refused") {
-      // The refusal holds for this request even if it cannot be remembered for the next.
-      await this.#remember(kept).catch(() => {});
-      return this.#refusal(kept.parts);
-    }
+    if (kept.state === "refused") return this.#refusal(kept.parts);
     this.#note("unsigned", question.parts[0], "", "whyNoAnswer");
     return {};
   }
@@ -231,9 +252,10 @@ export class Holds {
     for (const { id } of await this.questions()) await this.decide(id, false);
   }
 
-  /** The page does not wait any more. @param {string} name @param {string} ucloud */
+  /** The page has its answer, or does not wait any more. @param {string} name @param {string} ucloud */
   async withdraw(name, ucloud) {
     await this.#ground.session.remove(keptAs(`${ucloud} ${name}`));
+    (await this.#finished)?.delete(`${ucloud} ${name}`);
     this.#waiting.get(`${ucloud} ${name}`)?.();
   }
 
@@ -248,29 +270,54 @@ export class Holds {
   }
 
   /**
-   * Signs all parts, then leaves them at their providers. Nothing is left before all are signed.
-   * @param {Part[]} parts
-   * @param {string} username
+   * Signs all parts, keeps the intents, then leaves them at their providers. None is left before all
+   * are kept.
+   * @param {Pick<Kept, "name" | "id" | "asked" | "username" | "parts" | "until">} question
    * @param {() => boolean} isTooLate
    * @returns {Promise<Verdict>}
    */
-  async #signed(parts, username, isTooLate) {
+  async #signed({ name, id, asked, username, parts, until }, isTooLate) {
     try {
       const keys = await this.#ground.keys();
       const intents = await Promise.all(parts.map(async ({ provider, request }) => {
         const connected = this.#ground.provider(provider);
         await connected.table();
-        return { connected, jws: await connected.sign(this.#keyOf(keys, provider, username), request) };
+        return { provider, jws: await connected.sign(this.#keyOf(keys, provider, username), request) };
       }));
       if (isTooLate()) throw new NotPlanned("whyNoAnswer");
-      for (let at = 0; at < intents.length; at += AT_ONCE) {
-        await Promise.all(intents.slice(at, at + AT_ONCE).map(({ connected, jws }) => connected.deposit(jws)));
-      }
+      /** @type {Finished} */
+      const finished = { id, asked, until, state: "signing", intents, told: parts.map(toldOf) };
+      await this.#keep(name, finished);
+      return await this.#left(finished);
     } catch (error) {
+      // An approval is of one try: a repeated question asks again.
+      await this.#ground.session.remove(keptAs(name)).catch(() => {});
       throw new Failed(parts, error);
     }
-    for (const part of parts) this.#note("signed", part, "");
+  }
+
+  /** Leaves the kept intents at their providers. @param {Finished} finished @returns {Promise<Verdict>} */
+  async #left({ intents, told }) {
+    for (let at = 0; at < intents.length; at += AT_ONCE) {
+      await Promise.all(intents.slice(at, at + AT_ONCE).map(({ provider, jws }) => this.#ground.provider(provider).deposit(jws)));
+    }
+    for (const entry of told) this.#ground.note({ what: "signed", ...entry });
     return {};
+  }
+
+  /** Keeps finished intents, and forgets those of questions that are not repeated any more. @param {string} name @param {Finished} finished */
+  async #keep(name, finished) {
+    this.#finished ??= this.#ground.session.all().then((all) => new Map(Object.entries(all).flatMap(([key, kept]) =>
+      (key.startsWith(keptAs("")) && kept.state === "signing" ? [[key.slice(keptAs("").length), Number(kept.until)]] : []))));
+    const ends = await this.#finished;
+    for (const [old, until] of ends) {
+      if (this.#ground.now() < until + GRACE_MS) continue;
+      ends.delete(old);
+      await this.#ground.session.remove(keptAs(old));
+    }
+    if (ends.size >= FINISHED_MAX) throw new NotPlanned("whyTooMany");
+    ends.set(name, finished.until);
+    await this.#ground.session.set(keptAs(name), finished);
   }
 
   /** @param {Part[]} parts @returns {Verdict} */
@@ -296,13 +343,8 @@ export class Holds {
 
   /** @param {Entry["what"]} what @param {Part | undefined} part @param {string} path @param {string} [why] */
   #note(what, part, path, why) {
-    if (part === undefined) return void this.#ground.note({ what, call: "", subject: path, provider: "", ...(why === undefined ? {} : { why }) });
-    const { row, items } = part.request;
-    const words = wordsOf(row) ?? { one: row.call };
-    const subject = items[0]?.[words.subjects?.[0] ?? ""];
-    this.#ground.note({
-      what, call: sentence(words, items), subject: typeof subject === "string" ? subject : "", provider: part.provider, ...(why === undefined ? {} : { why }),
-    });
+    const told = part === undefined ? { call: "", subject: path, provider: "" } : toldOf(part);
+    this.#ground.note({ what, ...told, ...(why === undefined ? {} : { why }) });
   }
 }
 
@@ -315,6 +357,13 @@ class Failed extends Error {
     super("not signed", { cause });
     this.parts = parts;
   }
+}
+
+/** What the record says of a part. @param {Part} part */
+function toldOf({ provider, request: { row, items } }) {
+  const words = wordsOf(row) ?? { one: row.call };
+  const subject = items[0]?.[words.subjects?.[0] ?? ""];
+  return { call: sentence(words, items), subject: typeof subject === "string" ? subject : "", provider };
 }
 
 /** What a refusal is remembered by. @param {string} ucloud @param {string} username @param {Part[]} parts */
