@@ -56,6 +56,7 @@ const FILES: &[(&str, &[u8])] = &files![
     "js/keyname.js",
     "js/keys.js",
     "js/messages.js",
+    "js/packed-table.js",
     "js/page.js",
     "js/passkeys.js",
     "js/places.js",
