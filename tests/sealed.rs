@@ -6,6 +6,8 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_portal::core::Brings;
 use countersign_portal::seal::{END, FIRST, MESSAGE, Records};
 use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
@@ -354,6 +356,12 @@ async fn p3_a_sealed_upload_arrives_whole_and_its_pieces_say_nothing() {
     let check = async |what: &str, way: (&str, Option<&str>), offset: i64, signed: &[u8], body: &[u8], status: u16| {
         let answer = send_piece(&centre, &alice, way, &Piece { offset, bytes: signed, total }, body).await;
         assert_eq!(answer.status, status, "{what}: {answer:?}");
+        // The instance's word for this piece, which an account without its keys cannot make.
+        let salt = |body: &[u8]| body.first_chunk::<16>().copied().unwrap();
+        let taken = URL_SAFE_NO_PAD.decode(answer.text("taken")).unwrap();
+        let is_answer = |body: &[u8]| key.is_answer(salt(body), offset, total, &taken).unwrap();
+        assert_eq!(is_answer(body), status == 200, "{what}");
+        assert!(!is_answer(&[9; 16]), "{what}");
         answer.text("why")
     };
     let first = sealed(1, 0, 100_000);

@@ -14,6 +14,8 @@
 mod agreement;
 #[cfg(feature = "seal")]
 mod frames;
+#[cfg(all(any(test, fuzzing), feature = "seal"))]
+pub mod fuzzing;
 #[cfg(feature = "seal")]
 mod key;
 #[cfg(feature = "seal")]

@@ -10,7 +10,7 @@ use countersign_keys::call::SessionEndpoint;
 use countersign_keys::call::names::{SESSION_CONTINUE, SESSION_OPEN};
 use countersign_keys::keyring::{Algorithm, EnrolledKey};
 use countersign_keys::seal::{
-    EncapsulatedKey, Kind, MessageReader, PieceReader, Received, SealClaim, SealKey, SealedSession, Sealer,
+    EncapsulatedKey, Kind, MessageReader, PieceReader, Received, RecordRejection, SealClaim, SealKey, SealedSession, Sealer,
 };
 use countersign_keys::session::{
     Opening, Piece, PresentedSession, ProofNeed, SealNeed, SealedOpening, SessionPermit, SessionRejection, TokenHash,
@@ -192,11 +192,12 @@ fn a_piece_that_pypi_pyhpke_sealed_is_read_here() {
     struct Sealed {
         enc: String,
         body: Value,
+        answer: Value,
     }
     let (site, (instance, key)) = (Site::new(Algorithm::Es256), sealing_instance());
     let token = instance.token_for(AUDIENCE, USER, "files.createDownload", NOW);
     let job = json!({"token": token, "offset": 5, "total": 300, "content": "æ of alice"});
-    let [Sealed { enc, body }] = <[_; 1]>::try_from(ask::<Sealed>(Language::Python, "seal.py", &job)).ok().unwrap();
+    let [Sealed { enc, body, answer }] = <[_; 1]>::try_from(ask::<Sealed>(Language::Python, "seal.py", &job)).ok().unwrap();
     let (signed, sent) = (Some(enc.as_str()), Some(enc.as_str()));
     let asked = Asked { token: &token, call: SESSION_OPEN, signed, sent, seal: SealNeed::Required };
     let accept = |permit: &SessionPermit<'_>, _: &str| {
@@ -209,7 +210,9 @@ fn a_piece_that_pypi_pyhpke_sealed_is_read_here() {
     let mut bytes = body.as_slice();
     assert!(reader.read(&mut bytes).unwrap());
     assert_eq!(reader.plaintext(), "æ of alice".as_bytes());
+    assert_eq!(reader.answer().unwrap_err(), RecordRejection::Order, "not before its end");
     assert!(!reader.read(&mut bytes).unwrap() && reader.is_ended());
+    assert_eq!(reader.answer().unwrap(), hex(&answer));
 }
 
 /// Opens a sealed session with the stand-in's browser, and returns both ends.
@@ -274,6 +277,34 @@ fn the_stand_in_s_pieces_are_read_here() {
         }
         assert!(reader.is_ended() && read == content);
     }
+}
+
+#[test]
+fn p3_the_answer_to_a_piece_is_of_that_piece_alone() {
+    let (session, browser, _) = opened();
+    let body = browser.piece([1; 16], 5, 300_000, b"content").unwrap();
+    let mut reader = PieceReader::new(Arc::new(session), 5, 300_000);
+    let mut bytes = body.as_slice();
+    while reader.read(&mut bytes).unwrap() {}
+    let answer = reader.answer().unwrap();
+    assert_eq!(answer.len(), 42);
+    let check = |salt: u8, offset: i64, total: i64, answer: &[u8], want: bool| {
+        assert_eq!(browser.is_answer([salt; 16], offset, total, answer).unwrap(), want, "{salt} {offset} {total}");
+    };
+    check(1, 5, 300_000, &answer, true);
+    check(2, 5, 300_000, &answer, false);
+    check(1, 6, 300_000, &answer, false);
+    check(1, 5, 300_001, &answer, false);
+    // What a gateway could send: nothing, the piece itself, the answer cut short or with more.
+    check(1, 5, 300_000, b"", false);
+    check(1, 5, 300_000, body.get(16..).unwrap(), false);
+    check(1, 5, 300_000, answer.get(..21).unwrap(), false);
+    check(1, 5, 300_000, &[answer.as_slice(), b"x"].concat(), false);
+    let (other, _, _) = opened();
+    let mut unread = PieceReader::new(Arc::new(other), 5, 300_000);
+    assert_eq!(unread.answer().unwrap_err(), RecordRejection::Order, "not of a piece that has not ended");
+    assert!(unread.read(&mut body.as_slice()).is_err());
+    assert_eq!(unread.answer().unwrap_err(), RecordRejection::Order);
 }
 
 /// A sealer belongs to one session; it cannot be made without one.

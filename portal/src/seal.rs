@@ -124,6 +124,27 @@ impl SealingKey {
         }
         Ok(body)
     }
+
+    /// Whether this is the instance's word that it has the piece with that salt.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if the library refuses a key.
+    pub fn is_answer(&self, salt: [u8; 16], offset: i64, total: i64, answer: &[u8]) -> Result<bool, Fault> {
+        let context =
+            [b"countersign piece answer", salt.as_slice(), &offset.to_be_bytes(), &total.to_be_bytes()].concat();
+        let mut records = Records::new(&self.export(&context))?;
+        let mut rest = answer;
+        for kind in [FIRST, END] {
+            let Some((length, after)) = rest.split_first_chunk() else { return Ok(false) };
+            let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| Fault::Key)?;
+            let Some((record, after)) = after.split_at_checked(length) else { return Ok(false) };
+            if records.open(record).ok() != Some((kind, Vec::new())) {
+                return Ok(false);
+            }
+            rest = after;
+        }
+        Ok(rest.is_empty())
+    }
 }
 
 /// The records of one direction.

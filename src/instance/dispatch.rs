@@ -26,7 +26,7 @@ use crate::verifier::{AuditContext, Permitted, Refusal, present_session};
 use countersign_ipc::body::read_body;
 use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
-use countersign_ipc::server_protocol::{Empty, Refused};
+use countersign_ipc::server_protocol::Refused;
 use countersign_ipc::within;
 use countersign_os::log::Chain;
 
@@ -71,7 +71,7 @@ impl Instance {
             Ok((Scope::Upload(upload), served)) => {
                 let piece = permit.piece().clone();
                 match upload.take(self.files.clone(), piece, served, body).await {
-                    Ok(()) => whole(json_reply(StatusCode::OK, &Empty {})),
+                    Ok(taken) => whole(taken.reply()),
                     Err(error) => whole(error.reply()),
                 }
             }

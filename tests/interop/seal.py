@@ -1,4 +1,4 @@
-"""A sealed piece of an upload, by PyPI's `pyhpke` and `cryptography`, written from the protocol alone (protocol, section 10)."""
+"""A sealed piece of an upload and the answer to it, by PyPI's `pyhpke` and `cryptography`, written from the protocol alone (protocol, section 10)."""
 
 import base64
 import hashlib
@@ -18,6 +18,11 @@ def decoded(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
+def framed(key, number, kind, text):
+    record = bytes([kind]) + key.encrypt(struct.pack(">4xQ", number), text, bytes([kind]))
+    return struct.pack(">I", len(record)) + record
+
+
 def seal(job):
     token, offset, total, content = job["token"], job["offset"], job["total"], job["content"].encode()
     point = decoded(json.loads(decoded(token.split(".")[1]))["seal"]["pk"])
@@ -28,9 +33,10 @@ def seal(job):
     key = AESGCM(sender.export(b"countersign piece" + salt + struct.pack(">qq", offset, total), 32))
     body = salt
     for number, (kind, text) in enumerate([(FIRST, b""), (MESSAGE, content), (END, b"")]):
-        record = bytes([kind]) + key.encrypt(struct.pack(">4xQ", number), text, bytes([kind]))
-        body += struct.pack(">I", len(record)) + record
-    return [{"enc": base64.urlsafe_b64encode(enc).rstrip(b"=").decode(), "body": body.hex()}]
+        body += framed(key, number, kind, text)
+    key = AESGCM(sender.export(b"countersign piece answer" + salt + struct.pack(">qq", offset, total), 32))
+    answer = b"".join(framed(key, number, kind, b"") for number, kind in enumerate([FIRST, END]))
+    return [{"enc": base64.urlsafe_b64encode(enc).rstrip(b"=").decode(), "body": body.hex(), "answer": answer.hex()}]
 
 
 run(seal)

@@ -3,59 +3,14 @@
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { KIND, Opener, Sealer } from "../../web/sdk/seal.js";
+import { KIND } from "../../web/sdk/seal.js";
 import { TransferError, download, openTerminal, uploadFile, uploadFolder } from "../../web/sdk/index.js";
+import { instance } from "./sealing-instance.mjs";
 
 const ORIGIN = "https://hpc.example.org";
 const utf8 = (text) => new TextEncoder().encode(text);
 const encoded = (bytes) => Buffer.from(bytes).toString("base64url");
 const code = (wanted) => (error) => error instanceof TransferError && error.code === wanted;
-const hmac = async (key, ...parts) => {
-  const how = { name: "HMAC", hash: "SHA-256" };
-  const imported = await crypto.subtle.importKey("raw", key.length === 0 ? new Uint8Array(32) : key, how, false, ["sign"]);
-  return new Uint8Array(await crypto.subtle.sign(how, imported, Buffer.concat(parts.map((part) => (typeof part === "string" ? utf8(part) : part)))));
-};
-const sha256 = async (text) => new Uint8Array(await crypto.subtle.digest("SHA-256", utf8(text)));
-const KEM = Buffer.from("KEM\0\x10", "latin1");
-const SUITE = Buffer.from("HPKE\0\x10\0\x01\0\x02", "latin1");
-const expand = (suite, key, label, info) => hmac(key, Buffer.from([0, 32]), "HPKE-v1", suite, label, info, Buffer.from([1]));
-const extract = (suite, salt, label, secret) => hmac(salt, "HPKE-v1", suite, label, secret);
-
-/** A user's instance: its key, a token, and the receiver's half of HPKE. */
-async function instance(call, { seals = true } = {}) {
-  const signing = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
-  const own = await crypto.subtle.generateKey({ name: "ECDH", namedCurve: "P-256" }, true, ["deriveBits"]);
-  const point = new Uint8Array(await crypto.subtle.exportKey("raw", own.publicKey));
-  const part = (value) => encoded(utf8(JSON.stringify(value)));
-  const seal = { kem: "DHKEM(P-256, HKDF-SHA256)", pk: encoded(point) };
-  const claims = { aud: ORIGIN, call, ...(seals ? { seal } : {}) };
-  const input = `${part({ alg: "ES256", typ: "ucloud-session+jwt" })}.${part(claims)}`;
-  const token = `${input}.${encoded(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, signing.privateKey, utf8(input)))}`;
-  const accept = async (encText, intent) => {
-    const enc = new Uint8Array(Buffer.from(encText, "base64url"));
-    const theirs = await crypto.subtle.importKey("raw", enc, { name: "ECDH", namedCurve: "P-256" }, true, []);
-    const dh = new Uint8Array(await crypto.subtle.deriveBits({ name: "ECDH", public: theirs }, own.privateKey, 256));
-    const shared = await expand(KEM, await extract(KEM, new Uint8Array(0), "eae_prk", dh), "shared_secret", Buffer.concat([enc, point]));
-    const hashes = [await extract(SUITE, new Uint8Array(0), "psk_id_hash", ""), await extract(SUITE, new Uint8Array(0), "info_hash", await sha256(token))];
-    const exporter = await expand(SUITE, await extract(SUITE, shared, "secret", ""), "exp", Buffer.concat([Buffer.from([0]), ...hashes]));
-    const key = async (label) => {
-      const bytes = await expand(SUITE, exporter, "sec", Buffer.concat([utf8(label), await sha256(intent)]));
-      return crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
-    };
-    return { opener: new Opener(await key("countersign up")), sealer: new Sealer(await key("countersign down")) };
-  };
-  const signed = [];
-  const signer = {
-    origin: ORIGIN, provider: "hpc",
-    instanceKey: async () => crypto.subtle.exportKey("jwk", signing.publicKey),
-    sign: async (request) => {
-      signed.push(request);
-      return { jws: `proof${signed.length}` };
-    },
-  };
-  return { token, accept, signer, signed };
-}
-
 const [realFetch, realSocket] = [globalThis.fetch, globalThis.WebSocket];
 afterEach(() => {
   globalThis.fetch = realFetch;
@@ -213,11 +168,12 @@ test("p3: a terminal that a gateway talks into, or cuts off, says so and shows n
 });
 
 test("a sealed file goes up in pieces that say nothing, and the key is signed with the first", async () => {
-  const { token, signer, signed } = await instance("files.createUpload");
+  const { token, accept, signer, signed } = await instance("files.createUpload");
   const requests = [];
   globalThis.fetch = async (address, { headers, body }) => {
     requests.push({ headers, body: Buffer.from(body) });
-    return new Response("{}");
+    const { taken } = await accept(signed[0].params.enc, "");
+    return Response.json({ taken: await taken(Buffer.from(body), headers["Chunked-Upload-Offset"], 60) });
   };
   const response = { endpoint: `${ORIGIN}/ucloud/hpc/chunked/upload`, protocol: "CHUNKED", token };
   assert.deepEqual(await uploadFile(signer, response, new Blob(["secret".repeat(10)]), { chunk: 40 }), { isSealed: true });
@@ -227,6 +183,34 @@ test("a sealed file goes up in pieces that say nothing, and the key is signed wi
   for (const [at, { body }] of requests.entries()) {
     assert.ok(!body.includes("secret"));
     assert.equal(signed[at].params.size, body.length, "the signature is of what is sent");
+  }
+});
+
+test("p3: a gateway that drops pieces, or answers for them, is found out", async () => {
+  const lies = {
+    "it says nothing": () => ({}),
+    "it says something else": () => ({ taken: "AAAA" }),
+    "it repeats the answer to an earlier piece": (_body, earlier) => ({ taken: earlier }),
+    "it has the answer for another place": async (body, _earlier, taken) => ({ taken: await taken(body, 0, 60) }),
+    "it sends the piece back": (body) => ({ taken: encoded(body.subarray(16)) }),
+    "it cuts the answer": async (body, _earlier, taken) => ({ taken: (await taken(body, 40, 60)).slice(0, 28) }),
+    "it is no JSON": () => "taken",
+  };
+  for (const [what, lie] of Object.entries(lies)) {
+    const { token, accept, signer, signed } = await instance("files.createUpload");
+    let earlier;
+    const progress = [];
+    globalThis.fetch = async (address, { headers, body }) => {
+      const { taken } = await accept(signed[0].params.enc, "");
+      const bytes = Buffer.from(body);
+      if (headers["Chunked-Upload-Offset"] !== "0") return Response.json(await lie(bytes, earlier, taken));
+      earlier = await taken(bytes, 0, 60);
+      return Response.json({ taken: earlier });
+    };
+    const response = { endpoint: `${ORIGIN}/ucloud/hpc/chunked/upload`, protocol: "CHUNKED", token };
+    const sending = uploadFile(signer, response, new Blob(["secret".repeat(10)]), { chunk: 40, onProgress: ({ sent }) => progress.push(sent) });
+    await assert.rejects(sending, code("tampered"), what);
+    assert.deepEqual(progress, [40], what);
   }
 });
 

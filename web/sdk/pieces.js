@@ -1,5 +1,5 @@
 // Uploads a file in pieces. Each piece is signed with its digest, and sent again until the provider
-// confirms that it is written. A piece that is sent twice is the same bytes at the same offset, so
+// confirms that it is written. In a sealed session only the instance's own word counts for that. A piece that is sent twice is the same bytes at the same offset, so
 // it does not matter which copy arrives.
 
 import { CONTINUE, OPEN, TransferError, addressOf, base64, prove, refusalOf, sealing, sha256, tokenOf } from "./sessions.js";
@@ -49,8 +49,9 @@ export async function uploadFile(signer, response, file, { project = null, chunk
     signal?.throwIfAborted();
     const bytes = new Uint8Array(await file.slice(sent, sent + chunk).arrayBuffer());
     // The signature covers the bytes as they are sent, sealed or not.
-    const body = key === null ? bytes : await key.piece(sent, file.size, bytes);
-    await deliver(upload, { offset: sent, bytes: body, total: file.size, digest: await sha256(body) });
+    const sealing = await key?.piece(sent, file.size, bytes);
+    const body = sealing?.body ?? bytes;
+    await deliver(upload, { offset: sent, bytes: body, total: file.size, digest: await sha256(body) }, sealing?.isAnswer);
     sent += bytes.length;
     onProgress?.({ sent, total: file.size });
   } while (sent < file.size);
@@ -68,13 +69,19 @@ export async function uploadFile(signer, response, file, { project = null, chunk
  * @property {string | null} enc the encapsulated key, if the session is sealed
  * @property {boolean} isOpen whether the token was redeemed, even if the answer was lost
  */
+/** @typedef {(taken: unknown) => Promise<boolean>} IsAnswer whether this is the instance's word for the piece */
 
-/** Sends a piece until it is written. @param {Upload} upload @param {Piece} piece */
-async function deliver(upload, piece) {
+/**
+ * Sends a piece until it is written.
+ * @param {Upload} upload
+ * @param {Piece} piece
+ * @param {IsAnswer} [isAnswer] of a sealed piece
+ */
+async function deliver(upload, piece, isAnswer) {
   let wasLost = false;
   for (let attempt = 1; ; attempt += 1) {
     upload.signal?.throwIfAborted();
-    const failure = await send(upload, piece);
+    const failure = await send(upload, piece, isAnswer);
     if (failure === null) return;
     wasLost ||= failure.code === "unreachable";
     // The token is used. The request was ours and its answer was lost, since no other client can
@@ -86,8 +93,8 @@ async function deliver(upload, piece) {
   }
 }
 
-/** Sends a piece once. Returns the failure, or null. @param {Upload} upload @param {Piece} piece */
-async function send(upload, piece) {
+/** Sends a piece once. Returns the failure, or null. @param {Upload} upload @param {Piece} piece @param {IsAnswer} [isAnswer] */
+async function send(upload, piece, isAnswer) {
   const { signer, project, signal, address, token, isOpen, enc } = upload;
   // Signed for each attempt, because a signature is valid for one request.
   const opening = isOpen ? null : enc;
@@ -114,9 +121,28 @@ async function send(upload, piece) {
     return new TransferError("unreachable", "the provider does not answer");
   }
   if (!answer.ok) return refusalOf(answer);
-  await answer.arrayBuffer().catch(() => {});
   upload.isOpen = true;
-  return null;
+  if (isAnswer === undefined) {
+    await answer.arrayBuffer().catch(() => {});
+    return null;
+  }
+  let said;
+  try {
+    said = await answer.text();
+  } catch {
+    return new TransferError("unreachable", "the provider's answer broke off");
+  }
+  if (await isAnswer(takenOf(said))) return null;
+  return new TransferError("tampered", "your instance did not confirm a piece of the file, although the provider's gateway says so");
+}
+
+/** @param {string} said @returns {unknown} */
+function takenOf(said) {
+  try {
+    return JSON.parse(said)?.taken;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

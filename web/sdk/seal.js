@@ -83,25 +83,39 @@ export class SealingKey {
 
   /**
    * Seals a piece of an upload: a salt, and records with their lengths. The salt is drawn each time,
-   * so a piece that is sealed again has another key.
+   * so a piece that is sealed again has another key. `isAnswer` recognises the instance's answer to
+   * this piece.
    * @param {number} offset
    * @param {number} total
    * @param {Bytes} bytes
+   * @returns {Promise<{body: Bytes, isAnswer: (taken: unknown) => Promise<boolean>}>}
    */
   async piece(offset, total, bytes) {
     const salt = crypto.getRandomValues(new Uint8Array(SALT));
     const place = new DataView(new ArrayBuffer(16));
     place.setBigInt64(0, BigInt(offset));
     place.setBigInt64(8, BigInt(total));
-    const context = joined(text("countersign piece"), salt, new Uint8Array(place.buffer));
-    const sealer = new Sealer(await keyOf(await this.export(context)));
+    const key = async (/** @type {string} */ label) => keyOf(await this.export(joined(text(label), salt, new Uint8Array(place.buffer))));
+    const sealer = new Sealer(await key("countersign piece"));
     const records = [sealer.seal(KIND.FIRST, NOTHING)];
     for (let at = 0; at < bytes.length; at += PLAINTEXT_MAX) {
       records.push(sealer.seal(KIND.MESSAGE, bytes.subarray(at, at + PLAINTEXT_MAX)));
     }
     records.push(sealer.seal(KIND.END, NOTHING));
     const sealed = await Promise.all(records);
-    return joined(salt, ...sealed.flatMap((record) => [lengthOf(record), record]));
+    return {
+      body: joined(salt, ...sealed.flatMap((record) => [lengthOf(record), record])),
+      isAnswer: async (taken) => {
+        const opener = new Opener(await key("countersign piece answer"));
+        const frames = new Frames();
+        try {
+          for (const record of frames.take(fromBase64url(taken))) await opener.open(record);
+        } catch {
+          return false;
+        }
+        return opener.isWhole && frames.isBetween;
+      },
+    };
   }
 }
 

@@ -20,6 +20,7 @@ type Context = AeadCtxR<AesGcm256, HkdfSha256, Kem>;
 const UP: &[u8] = b"countersign up";
 const DOWN: &[u8] = b"countersign down";
 const PIECE: &[u8] = b"countersign piece";
+const PIECE_ANSWER: &[u8] = b"countersign piece answer";
 
 /// The private key of one token. Dropping it zeroes it.
 #[derive(Debug)]
@@ -101,8 +102,14 @@ impl SealedSession {
         Opener::new(&self.export(&[PIECE, salt, &offset.to_be_bytes(), &total.to_be_bytes()])?)
     }
 
+    /// Seals the answer to one piece. All answers to one piece are the same records, so that a
+    /// piece that comes again uses no nonce for another plaintext.
+    pub(super) fn piece_answer(&self, salt: &[u8; 16], offset: i64, total: i64) -> Result<Sealer, SealFailure> {
+        Sealer::new(&self.export(&[PIECE_ANSWER, salt, &offset.to_be_bytes(), &total.to_be_bytes()])?)
+    }
+
     /// Seals a piece as a client does.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn piece_sealer(&self, salt: &[u8; 16], offset: i64, total: i64) -> Result<Sealer, SealFailure> {
         Sealer::new(&self.export(&[PIECE, salt, &offset.to_be_bytes(), &total.to_be_bytes()])?)
     }

@@ -88,6 +88,24 @@ impl PieceReader {
         record.get(1..end).unwrap_or_default()
     }
 
+    /// The instance's word that it has this piece: two empty records under a key of this piece
+    /// alone. The gateway cannot make it, so a client knows of a piece that did not arrive.
+    ///
+    /// # Errors
+    /// [`RecordRejection::Order`] if the piece has not ended, or the key cannot be derived.
+    pub fn answer(&self) -> Result<Vec<u8>, RecordRejection> {
+        let salt = <[u8; SALT]>::try_from(self.salt.as_slice()).ok().filter(|_| self.is_ended);
+        let salt = salt.ok_or(RecordRejection::Order)?;
+        let mut sealer = self.session.piece_answer(&salt, self.offset, self.total)?;
+        let mut answer = Vec::new();
+        for kind in [Kind::First, Kind::End] {
+            let record = sealer.record(kind, &[])?;
+            Frames::write_length(record.len(), &mut answer);
+            answer.extend_from_slice(&record);
+        }
+        Ok(answer)
+    }
+
     /// Whether the last record has come. A piece without it is cut short.
     #[must_use]
     pub const fn is_ended(&self) -> bool {

@@ -7,6 +7,8 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use countersign_keys::intent::Consent;
 use countersign_keys::seal::{PieceReader, RecordRejection, SealedSession, plaintext_of};
@@ -20,6 +22,9 @@ use crate::files::error::{FilesError, RequestError};
 use crate::files::incoming::Incoming;
 use crate::sessions::served::Served;
 use countersign_ipc::error_code::{ErrorCode, Reply};
+use countersign_ipc::http::json_reply;
+use http::StatusCode;
+use serde::Serialize;
 
 /// Bytes that are gathered before the writing thread gets them.
 const GATHERED: usize = 256 * 1024;
@@ -67,6 +72,27 @@ impl ChunkError {
             Self::Files(error) => error.error_code(),
         };
         code.reply_with(&self.to_string())
+    }
+}
+
+/// A piece that is in its place.
+#[derive(Debug, Serialize)]
+pub(crate) struct Taken {
+    /// What the client of a sealed session believes, in base64url: the gateway cannot make it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken: Option<String>,
+}
+
+impl Taken {
+    /// The evidence that a piece was taken, of what opened it.
+    fn of(reader: Option<&PieceReader>) -> Result<Self, ChunkError> {
+        let answer = reader.map(PieceReader::answer).transpose().map_err(ChunkError::Sealed)?;
+        Ok(Self { taken: answer.map(|answer| URL_SAFE_NO_PAD.encode(answer)) })
+    }
+
+    /// The answer to the sender.
+    pub(crate) fn reply(&self) -> Reply {
+        json_reply(StatusCode::OK, self)
     }
 }
 
@@ -131,7 +157,7 @@ impl Upload {
         piece: Piece,
         served: Served,
         body: IncomingBody,
-    ) -> Result<(), ChunkError> {
+    ) -> Result<Taken, ChunkError> {
         let bytes = match served {
             Served::Plain(evidence) => Bytewise::Plain(evidence),
             Served::Sealed(session) => Bytewise::Sealed(Arc::clone(self.sealed.get_or_init(|| Arc::from(session)))),
@@ -153,7 +179,7 @@ impl Upload {
         piece: &Piece,
         bytes: Bytewise,
         body: &mut IncomingBody,
-    ) -> Result<(), ChunkError> {
+    ) -> Result<Taken, ChunkError> {
         if self.is_folder {
             return Err(ChunkError::Malformed("a folder comes over a WebSocket"));
         }
@@ -176,7 +202,10 @@ impl Upload {
                 *state = State::Done { total };
                 // A client that missed the last answer repeats the final request.
                 let is_the_end = chunk.total == total && chunk.end().is_none_or(|end| end == total);
-                return if is_the_end { Ok(()) } else { Err(ChunkError::Malformed("all of the file has come")) };
+                if !is_the_end {
+                    return Err(ChunkError::Malformed("all of the file has come"));
+                }
+                return repeated(bytes.reader(piece), body).await;
             }
             State::Lost => return Err(ChunkError::Lost),
         };
@@ -192,7 +221,7 @@ impl Upload {
         match placed.unwrap_or(Err(FilesError::CutShort)) {
             Ok(_slot) => {
                 *state = State::Done { total: chunk.total };
-                Ok(())
+                outcome
             }
             Err(trouble) => Err(RequestError::single(&self.id, trouble).into()),
         }
@@ -239,13 +268,28 @@ impl Chunk {
     }
 }
 
+/// Answers the last piece of a file that is complete, when it comes again: reads it for its key and
+/// keeps nothing of it.
+async fn repeated(reader: Option<PieceReader>, body: &mut IncomingBody) -> Result<Taken, ChunkError> {
+    let Some(mut reader) = reader else { return Taken::of(None) };
+    while let Some(frame) = body.frame().await {
+        let bytes = frame.ok().and_then(|frame| frame.into_data().ok()).ok_or(ChunkError::Broken)?;
+        let mut bytes: &[u8] = &bytes;
+        while reader.read(&mut bytes).map_err(ChunkError::Sealed)? {}
+    }
+    if !reader.is_ended() {
+        return Err(ChunkError::Broken);
+    }
+    Taken::of(Some(&reader))
+}
+
 /// Writes a piece or undoes it. The file is lost only if its thread was.
 async fn write(
     mut file: Incoming,
     chunk: &Chunk,
     reader: Option<PieceReader>,
     body: &mut IncomingBody,
-) -> (Option<Incoming>, Result<(), ChunkError>) {
+) -> (Option<Incoming>, Result<Taken, ChunkError>) {
     let start = chunk.offset.unwrap_or(file.written());
     if start.saturating_add(chunk.size) > chunk.total {
         return (Some(file), Err(ChunkError::Malformed("the piece goes beyond the end of the file")));
@@ -293,9 +337,9 @@ async fn write(
     let outcome = match outcome {
         Err(error) => Err(error),
         Ok(()) if broken || at.saturating_sub(start) != chunk.size => Err(ChunkError::Broken),
-        Ok(()) if reader.is_some_and(|reader| !reader.is_ended()) => Err(ChunkError::Broken),
+        Ok(()) if reader.as_ref().is_some_and(|reader| !reader.is_ended()) => Err(ChunkError::Broken),
         Ok(()) if chunk.digest.is_some_and(|signed| signed.0 != digest.finish().as_ref()) => Err(ChunkError::Digest),
-        Ok(()) => Ok(()),
+        Ok(()) => Taken::of(reader.as_ref()),
     };
     if outcome.is_err()
         && let Err(trouble) = file.truncate(start)
