@@ -80,34 +80,59 @@ async function reopened() {
   return page;
 }
 
+/** What goes over the sockets that the page opens at the provider, and what it posts there. */
+function wire() {
+  const frames = [];
+  const bodies = [];
+  page.on("websocket", (socket) => {
+    if (!socket.url().includes("/ucloud/")) return;
+    for (const event of ["framesent", "framereceived"]) socket.on(event, ({ payload }) => frames.push(payload));
+  });
+  page.on("request", (request) => {
+    if (request.url().includes("/chunked/upload") && request.method() === "POST") bodies.push(request.postDataBuffer());
+  });
+  return { frames, bodies };
+}
+
 test("extension: a file is downloaded by a navigation that carries its proof", async () => {
   const downloading = page.waitForEvent("download");
   await ucloud.click("Download notes.txt");
   const download = await downloading;
   assert.ok(readFileSync(await download.path()).length > 0);
   assert.match(download.url(), /[?&]intent=[\w-]+\.[\w-]+\.[\w-]+&usernameHint=/);
+  assert.match((await alice.recent())[0], /^unsealed: .*Download a file.*not sealed.*The browser downloads by itself/);
 });
 
-test("extension: a file is uploaded, with a proof for the session", async () => {
+test("p3: extension: a file is uploaded sealed, and whole", async () => {
+  const { bodies } = wire();
   const path = join(files, "measured.csv");
-  writeFileSync(path, "a;b\n".repeat(5_000));
+  writeFileSync(path, "a;b\n".repeat(5_000_000));
   await page.getByLabel("Upload file").setInputFiles(path);
   await page.locator("#uploads li", { hasText: "measured.csv: done" }).waitFor();
   await (await reopened()).getByRole("button", { name: "Download measured.csv" }).waitFor();
+  assert.equal(bodies.length, 2, "in pieces");
+  assert.ok(bodies.every((body) => body === null || !body.includes("a;b\na;b")));
+  assert.ok((await alice.recent()).some((line) => /^sealed: .*Upload a file.*sealed/.test(line)));
+  const downloading = page.waitForEvent("download");
+  await ucloud.click("Download measured.csv");
+  assert.ok(readFileSync(await (await downloading).path()).equals(readFileSync(path)), "what was sealed arrived");
 });
 
 test("extension: a folder is uploaded over one socket", async () => {
   const folder = join(files, "survey");
   mkdirSync(folder);
-  for (const name of ["one", "two"]) writeFileSync(join(folder, name), name);
+  for (const name of ["one", "two"]) writeFileSync(join(folder, name), `${name} of alice`.repeat(50_000));
+  const { frames } = wire();
   await page.getByLabel("Upload folder").setInputFiles(folder);
   await page.locator("#uploads li", { hasText: "survey: done" }).waitFor();
+  assert.ok(frames.length > 4 && frames.every((frame) => typeof frame !== "string" && !frame.includes("of alice")), "records only");
   await (await reopened()).getByRole("button", { name: "survey", exact: true }).click();
   await page.getByRole("button", { name: "Download two" }).waitFor();
   await reopened();
 });
 
 test("extension: a terminal is asked about once, and runs commands", async () => {
+  const { frames } = wire();
   await ucloud.click("Open terminal");
   await approve("Open a terminal in a folder");
   const typed = page.locator("#typed");
@@ -116,6 +141,9 @@ test("extension: a terminal is asked about once, and runs commands", async () =>
   await page.keyboard.type("echo terminal-$((6*7))");
   await page.keyboard.press("Enter");
   await page.locator("#terminal", { hasText: "terminal-42" }).waitFor();
+  assert.ok(frames.length > 4 && frames.every((frame) => typeof frame !== "string"), "records only");
+  for (const secret of ["terminal-42", "initialize", "input"]) assert.ok(!frames.some((frame) => frame.includes(secret)), secret);
+  assert.ok((await alice.recent()).some((line) => /^sealed: .*Open a terminal in a folder.*sealed/.test(line)));
 });
 
 test("extension: a refused terminal asks once, although the page tries again by itself", { timeout: 60_000 }, async () => {

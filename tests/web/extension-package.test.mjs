@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { scriptsFor } from "../../web/extension/worker/content-scripts.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const made = [];
@@ -121,6 +122,15 @@ test("extension: every language has every text, and no other", () => {
   }
   const used = all.filter((path) => path.startsWith("extension/")).map((path) => read(path)).join("\n") + JSON.stringify(manifest(plain, "chromium"));
   for (const key of Object.keys(en)) assert.match(used, new RegExp(`["_]${key}["_]`), key);
+});
+
+test("extension: its content scripts are in the package, and need no module", () => {
+  const scripts = scriptsFor([{ id: "hpc", origin: "https://hpc.example.org", ucloud: "https://cloud.example.org", by: "user" }]).flatMap(({ js }) => js);
+  assert.ok(scripts.length > 8);
+  for (const path of scripts) {
+    assert.ok(all.includes(path), path);
+    assert.doesNotMatch(read(path), /^(?:import|export)\b/m, path);
+  }
 });
 
 test("extension: its table of calls is what the program prints", () => {

@@ -151,7 +151,7 @@ test("extension: a site's own rows are not held, and a passkey that it asks for 
 test("extension: the use of a token is not signed by a row that differs", async () => {
   const failed = [];
   const { providers } = bench({ ids: ["hpc"], tables: { hpc: { rows: retold("session.open", () => ({ bound: [{ name: "token", at: ["/token"] }] })) } } });
-  const tokens = new Tokens({ providers: async () => providers, keys: async () => [keyAt("hpc")], session: memory(), failed: (error) => failed.push(error) });
+  const tokens = new Tokens({ providers: async () => providers, keys: async () => [keyAt("hpc")], session: memory(), note: () => {}, failed: (error) => failed.push(error) });
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const token = `${part({})}.${part({ username: "alice" })}.c2ln`;
   assert.equal(await tokens.prove({ address: `https://hpc.example.org/ucloud/hpc/download?token=${token}`, token, piece: null }, UCLOUD), null);
@@ -229,11 +229,11 @@ test("extension: its scripts run at the configured places alone", () => {
 test("extension: a token is proved at its provider's address, for its own user", async () => {
   const { providers } = bench();
   const failed = [];
-  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), failed: (error) => failed.push(error) });
+  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), note: () => {}, failed: (error) => failed.push(error) });
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const token = `${part({})}.${part({ username: "alice" })}.c2ln`;
   const address = `https://hpc.example.org/ucloud/hpc/download?token=${token}`;
-  const prove = (change, ucloud = UCLOUD) => tokens.prove({ address, token, piece: null, ...change }, ucloud);
+  const prove = async (change, ucloud = UCLOUD) => (await tokens.prove({ address, token, piece: null, ...change }, ucloud))?.intent ?? null;
   assert.deepEqual([claimsOf(await prove({})).call, claimsOf(await prove({})).aud], ["session.open", "https://hpc.example.org"]);
   for (const change of [
     { address: `https://evil.example/ucloud/hpc/download?token=${token}` }, { address: `https://hpc.example.org/ucloud/other/download` },
@@ -252,12 +252,12 @@ test("extension: a token is proved at its provider's address, for its own user",
 
 test("extension: five files at once continue each with their second piece", async () => {
   const { providers } = bench();
-  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), failed: () => {} });
+  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), note: () => {}, failed: () => {} });
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const of = (number) => `${part({ number })}.${part({ username: "alice" })}.c2ln`;
   const address = "https://hpc.example.org/ucloud/hpc/chunked/upload";
   const piece = { offset: 0, size: 3, total: 6, digest: Buffer.from("x".repeat(32)).toString("base64") };
-  const call = async (token) => claimsOf(await tokens.prove({ address, token, piece }, UCLOUD)).call;
+  const call = async (token) => claimsOf((await tokens.prove({ address, token, piece }, UCLOUD)).intent).call;
   const files = [0, 1, 2, 3, 4].map(of);
   assert.deepEqual(await Promise.all(files.map(call)), files.map(() => "session.open"));
   await Promise.all(files.map((token) => tokens.taken(token)));
@@ -270,16 +270,17 @@ test("extension: five files at once continue each with their second piece", asyn
 
 test("extension: an answer's addresses get a proof each, and nothing else of it changes", async () => {
   const { providers } = bench();
-  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), failed: () => {} });
+  const tokens = new Tokens({ providers: async () => providers, keys: async () => ["hpc"].map(keyAt), session: memory(), note: () => {}, failed: () => {} });
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const endpoint = `https://hpc.example.org/ucloud/hpc/upload?token=${part({})}.${part({ username: "alice" })}.c2ln`;
   const foreign = { endpoint: "https://evil.example/ucloud/hpc/upload?token=a.b.c", protocol: "WEBSOCKET" };
   const answer = { responses: [{ endpoint, protocol: "WEBSOCKET", token: "t" }, foreign, { endpoint, protocol: "CHUNKED", token: "t" }, null] };
-  const changed = JSON.parse(await tokens.withProofs(JSON.stringify(answer), UCLOUD));
+  const proved = (text) => tokens.withProofs({ text, encs: {} }, UCLOUD);
+  const changed = JSON.parse((await proved(JSON.stringify(answer))).text);
   const [intent] = changed.responses[0].endpoint.split("&intent=").slice(1);
   assert.equal(claimsOf(intent).call, "session.open");
   changed.responses[0].endpoint = endpoint;
   assert.deepEqual(changed, answer);
-  assert.equal(await tokens.withProofs(JSON.stringify({ responses: [foreign] }), UCLOUD), null);
-  assert.equal(await tokens.withProofs("[]", UCLOUD), null);
+  assert.deepEqual(await proved(JSON.stringify({ responses: [foreign] })), {});
+  assert.deepEqual(await proved("[]"), {});
 });

@@ -1,4 +1,4 @@
-// The hook's second file: holds requests of UCloud's page (XMLHttpRequest, fetch) that need a
+// The hook's third file: holds requests of UCloud's page (XMLHttpRequest, fetch) that need a
 // signature. An answer with one-time tokens is held too, until the use of these is signed.
 
 (() => {
@@ -6,9 +6,11 @@
   const { countersignHook } = /** @type {any} */ (globalThis);
   if (countersignHook === undefined) return;
   /** @type {{ask: (question: object, limit: number) => Promise<any>, tell: (message: object) => void, next: () => number,
-   *   here: (address: unknown) => URL | null, claimsOf: (bearer: string | undefined) => {username: string, expires: number},
-   *   signature: (kind: string, method: string, url: URL, body: string | null, headers: Map<string, string>) => Promise<any>}} */
-  const { ask, tell, here, claimsOf, signature, next } = countersignHook;
+   *   here: (address: unknown) => URL | null, sealed: Map<string, {intent: string, enc: string}>,
+   *   signature: (kind: string, method: string, url: URL, body: string | null, headers: Map<string, string>) => Promise<any>,
+   *   signPiece: (address: string, headers: Map<string, string>, body: any) => Promise<{answer?: {status: number, body: string}, headers?: {[name: string]: string}, body?: any, isSealed?: boolean}>,
+   *   isTaken: (token: string, text: string) => Promise<boolean>}} */
+  const { ask, tell, here, signature, next, sealed, signPiece, isTaken } = countersignHook;
 
   /**
    * The requests that are held: method and path at UCloud. `answers`: the answer holds one-time
@@ -27,7 +29,7 @@
       ["POST", "iapps/syncthing/update iapps/syncthing/reset iapps/syncthing/restart"],
     ]).flatMap(([method, paths]) => paths.split(" ").map((path) => [`${method} /api/${path}`, true])),
   );
-  const WITH_TOKENS = ["POST /api/files/upload", "POST /api/files/download"];
+  const WITH_TOKENS = ["POST /api/files/upload", "POST /api/files/download", "POST /api/jobs/interactiveSession", "POST /api/jobs/openTerminalInFolder"];
   /** Answers that say which provider a drive or job belongs to. */
   const TELLING = /^GET \/api\/(files\/collections|jobs|files|ingresses|networkips|licenses|private-networks|tokens|ssh)\/(browse|retrieve)$/;
   const CHUNK_PATH = /^\/ucloud\/[^/]+\/chunked\/upload$/;
@@ -45,7 +47,7 @@
 
   /**
    * @typedef {{method: string, url: URL | null, headers: Map<string, string>, isAsync: boolean, turn: object | null,
-   *   gate: "none" | "shut" | "asking" | "open"}} State
+   *   isPiece: boolean, gate: "none" | "shut" | "asking" | "open"}} State
    */
   /** @type {WeakMap<XMLHttpRequest, State>} */
   const states = new WeakMap();
@@ -96,14 +98,28 @@
     state.gate = "asking";
     const isText = xhr.responseType === "" || xhr.responseType === "text";
     const text = isText && xhr.status >= 200 && xhr.status < 300 ? xhr.responseText : null;
-    const { username } = claimsOf(state.headers.get("authorization"));
-    const proofs = text === null ? Promise.resolve({}) : ask({ type: "tokens", text, username }, PROOF_MAX_MS);
-    void proofs.then((answer) => {
+    const judged = text === null ? Promise.resolve({}) : state.isPiece ? confirmed(xhr, state) : tokens(text, state.url.pathname);
+    void judged.then((answer) => {
       if (states.get(xhr) !== state || state.gate !== "asking") return;
       state.gate = "open";
+      if (answer.answer !== undefined) return answerHere(xhr, answer.answer);
       if (typeof answer.text === "string") dress(xhr, { responseText: answer.text, response: answer.text });
       finish(xhr);
     });
+  }
+
+  /** Has the use of an answer's tokens signed. @param {string} text @param {string} path @returns {Promise<any>} */
+  async function tokens(text, path) {
+    const answer = await ask({ type: "tokens", text, path }, PROOF_MAX_MS);
+    for (const [token, use] of Object.entries(answer.sealed ?? {})) sealed.set(token, use);
+    return answer;
+  }
+
+  /** Keeps an answer to a sealed piece from the page if it is not the instance's. @param {XMLHttpRequest} xhr @param {State} state @returns {Promise<any>} */
+  async function confirmed(xhr, state) {
+    if (await isTaken(state.headers.get("chunked-upload-token") ?? "", xhr.responseText)) return {};
+    const why = "Your own program at the centre did not confirm this part of the file, so it may not be there.";
+    return { answer: { status: 502, body: JSON.stringify({ why }) } };
   }
 
   /** Tells the extension what an answer says about drives and jobs. @param {Event} event */
@@ -123,12 +139,14 @@
     for (const name of OURS) delete (/** @type {any} */ (xhr)[name]);
     const [method, address, isAsync = true] = given;
     const state = /** @type {State} */ ({
-      method: String(method).toUpperCase(), url: here(address), headers: new Map(), isAsync: Boolean(isAsync), turn: null, gate: "none",
+      method: String(method).toUpperCase(), url: here(address), headers: new Map(), isAsync: Boolean(isAsync), turn: null, isPiece: false, gate: "none",
     });
+    state.isPiece = state.method === "POST" && state.url !== null && CHUNK_PATH.test(state.url.pathname);
     states.set(xhr, state);
     const name = nameOf(state.method, state.url);
-    if (WITH_TOKENS.includes(name) && state.isAsync) {
-      state.gate = "shut";
+    if ((WITH_TOKENS.includes(name) || state.isPiece) && state.isAsync) {
+      // That of a piece is shut when the piece is sealed.
+      state.gate = state.isPiece ? "none" : "shut";
       for (const type of ["readystatechange", "load", "loadend", "error", "abort", "timeout"]) listen.call(xhr, type, gate);
     }
     if (TELLING.test(name)) listen.call(xhr, "load", overhear);
@@ -139,42 +157,29 @@
     const state = states.get(xhr);
     if (state === undefined || !state.isAsync || state.url === null) return false;
     if (state.turn !== null) return true;
-    const isChunk = state.method === "POST" && CHUNK_PATH.test(state.url.pathname) && state.headers.has("chunked-upload-token");
+    const isPiece = state.isPiece && state.headers.has("chunked-upload-token");
     const isOurs = HELD.has(nameOf(state.method, state.url)) && (body === null || body === undefined || typeof body === "string");
-    if (!isOurs && !isChunk) return false;
+    if (!isOurs && !isPiece) return false;
     const turn = (state.turn = {});
-    const asked = isChunk ? chunk(xhr, state, body) : signature("xhr", state.method, state.url, body ?? null, state.headers);
+    /** @type {Promise<any>} */
+    const asked = isPiece ? signPiece(state.url.href, state.headers, body) : signature("xhr", state.method, state.url, body ?? null, state.headers);
     void asked.catch(() => ({})).then((answer) => {
       if (states.get(xhr) !== state || state.turn !== turn) return;
       state.turn = null;
-      if (typeof answer?.answer?.status === "number") answerHere(xhr, answer.answer);
-      else send.call(xhr, body);
+      if (typeof answer?.answer?.status === "number") return answerHere(xhr, answer.answer);
+      if (isPiece) {
+        for (const [name, value] of Object.entries(answer.headers ?? {})) setRequestHeader.call(xhr, name, value);
+        if (answer.isSealed === true) state.gate = "shut";
+        else listen.call(xhr, "load", () => void taken(xhr, state), { once: true });
+      }
+      send.call(xhr, answer?.body ?? body);
     }).catch(() => {});
     return true;
   }
 
-  /** Signs a piece of an upload. @param {XMLHttpRequest} xhr @param {State} state @param {any} body */
-  async function chunk(xhr, state, body) {
-    try {
-      const bytes = new Uint8Array(await new Response(body).arrayBuffer());
-      const digest = btoa(String.fromCharCode(...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))));
-      const piece = {
-        offset: Number(state.headers.get("chunked-upload-offset")), size: bytes.length,
-        total: Number(state.headers.get("chunked-upload-total-size")), digest,
-      };
-      const question = { type: "prove", address: state.url?.href, token: state.headers.get("chunked-upload-token"), piece };
-      const { proof } = await ask(question, PROOF_MAX_MS);
-      if (typeof proof === "string") {
-        listen.call(xhr, "load", () => {
-          if (xhr.status >= 200 && xhr.status < 300) void ask({ type: "taken", token: question.token }, PROOF_MAX_MS);
-        }, { once: true });
-        setRequestHeader.call(xhr, "Content-Digest", `sha-256=:${digest}:`);
-        setRequestHeader.call(xhr, "UCloud-Signed-Intent", proof);
-      }
-    } catch {
-      // Then the piece is sent without a proof, and the provider says why it refuses it.
-    }
-    return {};
+  /** Tells the extension that the provider took a piece: the next one continues. @param {XMLHttpRequest} xhr @param {State} state */
+  function taken(xhr, state) {
+    if (xhr.status >= 200 && xhr.status < 300) void ask({ type: "taken", token: state.headers.get("chunked-upload-token") }, PROOF_MAX_MS);
   }
 
   XMLHttpRequest.prototype.open = function (/** @type {any[]} */ ...given) {

@@ -1,6 +1,6 @@
-// The hook's third file: holds messages on sockets of UCloud's page that need a signature. Sockets stay
-// the browser's own objects, whose `send` waits: code that looks closely at a socket (noVNC) finds what
-// it expects. Sealing (protocol, section 10) belongs here.
+// The hook's last file: holds messages on sockets of UCloud's page that need a signature, and finds
+// those of sealed sessions. Sockets stay the browser's own objects, whose `send` waits: code that looks
+// closely at a socket (noVNC) finds what it expects.
 
 (() => {
   "use strict";
@@ -8,8 +8,9 @@
   delete /** @type {any} */ (globalThis).countersignHook;
   if (countersignHook === undefined) return;
   /** @type {{ask: (question: object, limit: number) => Promise<any>, tell: (message: object) => void, next: () => number,
-   *   signature: (kind: string, method: string, url: URL, body: string | null, headers: Map<string, string>) => Promise<any>}} */
-  const { ask, tell, signature, next } = countersignHook;
+   *   signature: (kind: string, method: string, url: URL, body: string | null, headers: Map<string, string>) => Promise<any>,
+   *   sealed: Map<string, {intent: string, enc: string}>, seal: (socket: WebSocket, token: string, isText: boolean) => void}} */
+  const { ask, tell, signature, next, sealed, seal } = countersignHook;
 
   /** Sockets to UCloud whose calls are held. */
   const SOCKETS = ["/api/files", "/api/jobs"];
@@ -18,6 +19,7 @@
   /** Sockets of applications whose calls nobody can sign: the user is told. */
   const UNSIGNED = /^\/api\/hpc\/apps\/ucx\//;
   const SHELL_PATH = /^\/ucloud\/[^/]+\/websocket$/;
+  const UPLOAD_PATH = /^\/ucloud\/[^/]+\/upload$/;
 
   /** How long the first message of a terminal waits for its proof, in milliseconds. */
   const PROOF_MAX_MS = 5_000;
@@ -88,10 +90,36 @@
     }
   }
 
+  /**
+   * The token of a socket whose session is sealed, with the address of the sealed session. A token
+   * opens one session, so it is forgotten.
+   * @param {unknown} address
+   */
+  function sessionOf(address) {
+    const written = String(address);
+    if (sealed.size === 0 || !URL.canParse(written, document.baseURI)) return null;
+    const { pathname, searchParams } = new URL(written, document.baseURI);
+    const isText = SHELL_PATH.test(pathname);
+    if (!isText && !UPLOAD_PATH.test(pathname)) return null;
+    const token = searchParams.get(isText ? "session" : "token") ?? "";
+    const use = sealed.get(token);
+    if (use === undefined) return null;
+    sealed.delete(token);
+    // Appended, because the page does not escape what else stands in the address.
+    return { token, isText, address: searchParams.has("enc") ? written : `${written}&intent=${use.intent}&enc=${use.enc}` };
+  }
+
   const Native = window.WebSocket;
   window.WebSocket = new Proxy(Native, {
     construct(target, given, made) {
-      const socket = Reflect.construct(target, given, made === window.WebSocket ? target : made);
+      const session = sessionOf(given[0]);
+      const arguments_ = session === null ? given : [session.address, ...given.slice(1)];
+      const socket = Reflect.construct(target, arguments_, made === window.WebSocket ? target : made);
+      // Not within the `try`: such a socket must not carry anything in the clear.
+      if (session !== null) {
+        seal(socket, session.token, session.isText);
+        return socket;
+      }
       try {
         watch(socket);
       } catch {

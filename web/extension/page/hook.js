@@ -1,7 +1,7 @@
 // Runs in UCloud's page, in its main world, before any script of the page: the questions of the hook
-// to the extension. Its other two files hold requests (hook-requests.js) and messages on sockets
+// to the extension. Its other files hold requests (hook-requests.js) and messages on sockets
 // (hook-sockets.js) until the extension has left their intents at the provider, then send them
-// unchanged. A convenience, not a security boundary: the page can undo all of it, and then gets no
+// unchanged; what they send to a sealed session is records (hook-pieces.js, hook-seals.js). A convenience, not a security boundary: the page can undo all of it, and then gets no
 // signatures. Keeps no secret, never throws, and never fires an error event of its own (protocol,
 // section 11).
 
@@ -15,6 +15,10 @@
   /** Pages of a list that are fetched at most, of 250 entries each. */
   const LIST_PAGES_MAX = 8;
   const fetchHere = window.fetch.bind(window);
+  const { countersignBytes } = /** @type {any} */ (globalThis);
+  delete /** @type {any} */ (globalThis).countersignBytes;
+  /** @type {{pack: (message: object, bytes?: Uint8Array) => unknown, unpack: (detail: unknown, lengthMax: number) => {message: any, bytes: Uint8Array<ArrayBuffer> | null}}} */
+  const { pack, unpack } = countersignBytes;
 
   // --- Questions to the extension, over the bridge in the isolated world. ---
 
@@ -24,27 +28,28 @@
 
   document.addEventListener("countersign-answer", (event) => {
     try {
-      const { id, answer } = JSON.parse(/** @type {CustomEvent} */ (event).detail);
+      const { message: { id, answer }, bytes } = unpack(/** @type {CustomEvent} */ (event).detail, Infinity);
       const settle = waiting.get(id);
       waiting.delete(id);
-      settle?.(answer ?? {});
+      settle?.(bytes === null ? answer ?? {} : { ...answer, bytes });
     } catch {
       // Not the bridge's.
     }
   });
 
-  /** @param {object} message */
-  function tell(message) {
-    document.dispatchEvent(new CustomEvent("countersign-ask", { detail: JSON.stringify(message) }));
+  /** @param {object} message @param {Uint8Array} [bytes] */
+  function tell(message, bytes) {
+    document.dispatchEvent(new CustomEvent("countersign-ask", { detail: pack(message, bytes) }));
   }
 
   /**
    * Asks, and waits at most so long. No answer is an empty one.
    * @param {object} question
    * @param {number} limit milliseconds
+   * @param {Uint8Array} [bytes]
    * @returns {Promise<any>}
    */
-  function ask(question, limit) {
+  function ask(question, limit, bytes) {
     const id = (last += 1);
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
@@ -56,7 +61,7 @@
         clearTimeout(timer);
         resolve(answer);
       });
-      tell({ id, limit, ...question });
+      tell({ id, limit, ...question }, bytes);
     });
   }
 
@@ -125,6 +130,7 @@
     return null;
   }
 
-  // For the other two files. The last one removes it before any script of the page runs.
-  Object.assign(globalThis, { countersignHook: { ask, tell, here, claimsOf, signature, next: () => (last += 1) } });
+  // For the other files. The last one removes it before any script of the page runs. `sealed`: the
+  // intent and the encapsulated key of each token whose session on a socket is sealed.
+  Object.assign(globalThis, { countersignHook: { ask, tell, here, claimsOf, signature, next: () => (last += 1), sealed: new Map() } });
 })();

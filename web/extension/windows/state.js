@@ -36,11 +36,11 @@ function ends(expires, now) {
 
 /** @param {Entry} entry */
 function line({ at, what, call, subject, provider, why }) {
-  const tag = { signed: "whatSigned", unsigned: "whatUnsigned", refused: "whatRefused" }[what];
+  const tag = { signed: "whatSigned", unsigned: "whatUnsigned", refused: "whatRefused", sealed: "whatSealed", unsealed: "whatUnsealed" }[what];
   return h("li", { "data-what": what },
     h("time", { datetime: new Date(at).toISOString() }, atTime(at / 1000)), " ",
     h("span", { class: "what" }, call), " ", shownText(subject), " ", provider !== "" && h("span", { class: "quiet" }, provider), " ",
-    h("span", { class: what === "signed" ? "tag" : "tag off" }, text(tag)),
+    h("span", { class: what === "signed" || what === "sealed" ? "tag" : "tag off" }, text(tag)),
     why !== undefined && h("span", { class: "why" }, text(why)));
 }
 

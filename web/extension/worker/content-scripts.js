@@ -4,6 +4,12 @@
 import { browser } from "./browser.js";
 import { permittedSites } from "./settings.js";
 
+const of = (/** @type {string[]} */ ...names) => names.map((name) => `extension/page/${name}.js`);
+
+/** The files of each script, in their order. */
+const BRIDGE = of("bytes", "seal", "sealed", "bridge");
+const HOOK = of("bytes", "hook", "hook-pieces", "hook-requests", "hook-seals", "hook-sockets");
+
 /** @param {string} origin */
 const host = (origin) => `${new URL(origin).protocol}//${new URL(origin).hostname}`;
 
@@ -13,8 +19,8 @@ export function scriptsFor(sites) {
   const common = { runAt: "document_start", allFrames: false };
   const uclouds = [...new Set(sites.map(({ ucloud }) => `${host(ucloud)}/*`))];
   return [
-    { id: "bridge", matches: uclouds, js: ["extension/page/bridge.js"], ...common },
-    { id: "hook", matches: uclouds, js: ["extension/page/hook.js", "extension/page/hook-requests.js", "extension/page/hook-sockets.js"], world: "MAIN", ...common },
+    { id: "bridge", matches: uclouds, js: BRIDGE, ...common },
+    { id: "hook", matches: uclouds, js: HOOK, world: "MAIN", ...common },
     { id: "ticket", matches: sites.map(({ id, origin }) => `${host(origin)}/ucloud/${id}/connect`), js: ["extension/page/ticket.js"], ...common },
   ];
 }

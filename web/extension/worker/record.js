@@ -6,11 +6,11 @@ import { browser } from "./browser.js";
 /**
  * @typedef {object} Entry
  * @property {number} at milliseconds since 1970
- * @property {"signed" | "unsigned" | "refused"} what
+ * @property {"signed" | "unsigned" | "refused" | "sealed" | "unsealed"} what
  * @property {string} call what it was, in words
  * @property {string} subject the first path or id
  * @property {string} provider its id; empty if it is not known
- * @property {string} [why] key of a message, if it was not signed
+ * @property {string} [why] key of a message, if it was not signed or sealed
  */
 
 const RECORD = "record";

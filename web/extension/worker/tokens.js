@@ -2,11 +2,16 @@
 // downloads, uploads and terminals. No person is asked, because the request for the token was
 // shown. Signs only for addresses of connected providers, and says nothing of others.
 //
-// Sealing (protocol, section 10) belongs here: the proof of a sealed session has one parameter more.
+// Decides whether a session is sealed (protocol, section 10). If this browser pinned the key of the
+// user's instance, a token that is not of that instance is not used at all; a token that offers a seal
+// is used sealed, or not at all, wherever the page can be served so.
 
 import { encode } from "../../js/base64url.js";
+import { wordsFor } from "../../js/call-descriptions.js";
 import { sha256 } from "../../js/digest.js";
+import { NotSigned } from "../../js/messages.js";
 import { describe, keyOf } from "../../js/review.js";
+import { claimsOf, isSignedBy } from "../../sdk/seal.js";
 import { NotPlanned } from "./plan.js";
 
 /** @typedef {import("./connected-provider.js").ConnectedProvider} ConnectedProvider */
@@ -19,14 +24,23 @@ import { NotPlanned } from "./plan.js";
  * @property {() => Promise<KeyRecord[]>} keys
  * @property {{get: (name: string) => Promise<any>, set: (name: string, value: any) => Promise<void>}} session
  * @property {(why: unknown) => void} failed
+ * @property {(entry: Omit<import("./record.js").Entry, "at">) => unknown} note
  */
+/** One use of a token. @typedef {{address: unknown, token: unknown, piece: Piece | null, enc?: unknown}} Use */
+/** @typedef {{intent: string, enc: string | null}} Proof `enc`: the encapsulated key that it signs */
 
 /** The form of a token: a compact JWS. */
 const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 const TOKEN_MAX = 8_192;
 
-/** Where tokens are redeemed, below the provider's base path. */
-const PLACES = ["download", "upload", "websocket", "chunked/upload"];
+/** Where tokens are redeemed, below the provider's base path, and the calls that they are of. @type {{[place: string]: string[]}} */
+const PLACES = {
+  download: ["files.createDownload"], upload: ["files.createUpload"], "chunked/upload": ["files.createUpload"],
+  websocket: ["jobs.openTerminalInFolder", "jobs.openInteractiveSession"],
+};
+
+/** The form of an encapsulated key. */
+const ENC = /^[A-Za-z0-9_-]{87}$/;
 
 /** Answers with more tokens are left as they are. The page uploads five files at once. */
 const TOKENS_MAX = 100;
@@ -46,51 +60,118 @@ export class Tokens {
   }
 
   /**
-   * Puts a proof into each address of an answer to `createUpload` or `createDownload`.
-   * @param {string} text the answer
+   * Puts a proof into each address of an answer with tokens. `sealed`: the sessions on sockets that are
+   * sealed, by token. An answer with a token that is not of the user's own instance is kept from the
+   * page.
+   * @param {{text: string, encs: {[token: string]: unknown}}} given
    * @param {string} ucloud the page's origin
-   * @returns {Promise<string | null>} null if nothing is changed
+   * @returns {Promise<{text?: string, sealed?: {[token: string]: Proof}, answer?: {status: number, body: string}}>}
    */
-  async withProofs(text, ucloud) {
+  async withProofs({ text, encs }, ucloud) {
     const answer = JSON.parse(text);
     const responses = Array.isArray(answer?.responses) ? answer.responses.slice(0, TOKENS_MAX) : [];
     let isChanged = false;
-    await Promise.all(responses.map(async (/** @type {any} */ response) => {
-      const { endpoint, protocol } = response ?? {};
-      // A file in pieces has a proof for each piece.
-      if (typeof endpoint !== "string" || protocol === "CHUNKED" || !URL.canParse(endpoint)) return;
-      const url = new URL(endpoint);
-      if (url.searchParams.has("intent")) return;
-      const proof = await this.prove({ address: endpoint, token: url.searchParams.get("token"), piece: null }, ucloud);
-      if (proof === null) return;
-      // Appended, because the page does not escape what else stands in the address.
-      response.endpoint = `${endpoint}&intent=${proof}`;
-      isChanged = true;
-    }));
-    return isChanged ? JSON.stringify(answer) : null;
+    /** @type {{[token: string]: Proof}} */
+    const sealed = {};
+    try {
+      await Promise.all(responses.map(async (/** @type {any} */ response) => {
+        const use = useOf(response);
+        if (use === null) return;
+        const proof = await this.#proved({ ...use, enc: encs[use.token] ?? null }, ucloud, use.isShell);
+        if (proof === null) return;
+        if (proof.enc !== null) sealed[use.token] = proof;
+        if (use.isShell) return;
+        // Appended, because the page does not escape what else stands in the address.
+        response.endpoint = `${use.address}&intent=${proof.intent}${proof.enc === null ? "" : `&enc=${proof.enc}`}`;
+        isChanged = true;
+      }));
+    } catch (error) {
+      this.#ground.failed(error);
+      if (!(error instanceof ForeignToken)) return {};
+      const why = "This one-time token is not of your own program at the centre. Countersign did not use it.";
+      return { answer: { status: 502, body: JSON.stringify({ why }) } };
+    }
+    return { ...(isChanged ? { text: JSON.stringify(answer) } : {}), ...(Object.keys(sealed).length > 0 ? { sealed } : {}) };
   }
 
   /**
-   * Signs one use of a token.
-   * @param {{address: unknown, token: unknown, piece: Piece | null}} use
+   * Signs one use of a token; null if it is not signed.
+   * @param {Use} use
    * @param {string} ucloud
-   * @returns {Promise<string | null>}
+   * @returns {Promise<Proof | null>}
    */
-  async prove({ address, token, piece }, ucloud) {
-    const provider = placeOf(await this.#ground.providers(), address, ucloud);
-    if (provider === null || typeof token !== "string" || token.length > TOKEN_MAX || !TOKEN.test(token)) return null;
+  async prove(use, ucloud) {
     try {
-      const table = await provider.table();
-      const hash = await sha256(new TextEncoder().encode(token));
-      await this.#turn;
-      const call = piece !== null && (await this.#opened()).includes(hash) ? "session.continue" : "session.open";
-      const request = describe(table, { call, items: [{ token: hash, ...bytesOf(piece) }], project: null, ask: false });
-      const key = keyOf(await this.#ground.keys(), provider.site.id, ownerOf(token), provider.clock.now());
-      return await provider.sign(key, request);
+      return await this.#proved(use, ucloud, false);
     } catch (error) {
       this.#ground.failed(error);
       return null;
     }
+  }
+
+  /**
+   * Whether the session of this token has to be sealed.
+   * @param {{address: unknown, token: unknown}} use
+   * @param {string} ucloud
+   */
+  async sealable({ address, token }, ucloud) {
+    const at = placeOf(await this.#ground.providers(), address, ucloud);
+    if (at === null || !isToken(token)) return false;
+    try {
+      return (await this.#sealOf(at, token)).why === null;
+    } catch (error) {
+      // A user without a key here signs nothing and seals nothing.
+      if (error instanceof NotSigned) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * @param {Use} use
+   * @param {string} ucloud
+   * @param {boolean} ifSealed whether an unsealed use is signed later, with its first message
+   * @returns {Promise<Proof | null>}
+   */
+  async #proved({ address, token, piece, enc = null }, ucloud, ifSealed) {
+    const at = placeOf(await this.#ground.providers(), address, ucloud);
+    if (at === null || !isToken(token)) return null;
+    const { provider } = at;
+    const table = await provider.table();
+    const { key, why } = await this.#sealOf(at, token);
+    const hash = await sha256(new TextEncoder().encode(token));
+    await this.#turn;
+    const isOpened = piece !== null && (await this.#opened()).includes(hash);
+    const sealing = why === null && typeof enc === "string" && ENC.test(enc) && at.place !== "download" ? enc : null;
+    if (why === null && sealing === null && at.place !== "download") throw new NotPlanned("whyNotSealed");
+    if (ifSealed && sealing === null) return null;
+    const item = { token: hash, ...bytesOf(piece), ...(sealing === null || isOpened ? {} : { enc: sealing }) };
+    const request = describe(table, { call: isOpened ? "session.continue" : "session.open", items: [item], project: null, ask: false });
+    const intent = await provider.sign(key, request);
+    if (!isOpened) this.#noted(provider.site.id, token, sealing !== null ? null : why ?? "whyUnsealedDownload");
+    return { intent, enc: isOpened ? null : sealing };
+  }
+
+  /**
+   * The user's key, and why a session with this token is not sealed; null if it is.
+   * @param {{provider: ConnectedProvider, place: string}} at
+   * @param {string} token
+   * @returns {Promise<{key: KeyRecord, why: string | null}>}
+   */
+  async #sealOf({ provider, place }, token) {
+    const key = keyOf(await this.#ground.keys(), provider.site.id, String(claimsOf(token).username), provider.clock.now());
+    const pinned = key.instanceKey ?? null;
+    if (pinned === null) return { key, why: "whyUnsealedPin" };
+    const { aud, call, seal } = claimsOf(token);
+    const isOurs = aud === provider.site.origin && PLACES[place]?.includes(call) === true && (await isSignedBy(token, pinned));
+    if (!isOurs) throw new ForeignToken();
+    return { key, why: seal === undefined ? "whyUnsealedOff" : null };
+  }
+
+  /** Records that a session begins, and whether it is sealed. @param {string} provider @param {string} token @param {string | null} why */
+  #noted(provider, token, why) {
+    const { call } = claimsOf(token);
+    const what = why === null ? "sealed" : "unsealed";
+    this.#ground.note({ what, call: wordsFor(String(call))?.one ?? "", subject: "", provider, ...(why === null ? {} : { why }) });
   }
 
   /**
@@ -113,20 +194,53 @@ export class Tokens {
   }
 }
 
-/** The provider of this UCloud to which an address belongs. @param {ConnectedProvider[]} providers @param {unknown} address @param {string} ucloud */
+/** The token is not of the user's own instance, or for something else. */
+class ForeignToken extends NotPlanned {
+  name = "ForeignToken";
+
+  constructor() {
+    super("whyForeignToken");
+  }
+}
+
+/** @param {unknown} token @returns {token is string} */
+function isToken(token) {
+  return typeof token === "string" && token.length <= TOKEN_MAX && TOKEN.test(token);
+}
+
+/**
+ * The token in an answer to a session's call; null if there is none that is used as it stands there. A
+ * file in pieces has a proof for each piece.
+ * @param {any} response
+ * @returns {{address: string, token: string, piece: null, isShell: boolean} | null}
+ */
+function useOf(response) {
+  const { endpoint, protocol, session, providerDomain, providerId } = response ?? {};
+  if (session?.type === "shell") {
+    return { address: `${providerDomain}/ucloud/${providerId}/websocket`, token: String(session.sessionIdentifier), piece: null, isShell: true };
+  }
+  if (typeof endpoint !== "string" || protocol === "CHUNKED" || !URL.canParse(endpoint)) return null;
+  const { searchParams } = new URL(endpoint);
+  const token = searchParams.get("token");
+  return token === null || searchParams.has("intent") ? null : { address: endpoint, token, piece: null, isShell: false };
+}
+
+/**
+ * The provider of this UCloud to which an address belongs, and which place it is there.
+ * @param {ConnectedProvider[]} providers
+ * @param {unknown} address
+ * @param {string} ucloud
+ */
 function placeOf(providers, address, ucloud) {
   if (typeof address !== "string" || !URL.canParse(address)) return null;
   const url = new URL(address);
   const origin = url.origin.replace(/^ws/, "http");
-  return providers.find(({ site }) => site.ucloud === ucloud && site.origin === origin
-    && PLACES.some((place) => url.pathname === `/ucloud/${site.id}/${place}`)) ?? null;
-}
-
-/** The user of a token. The provider checks it: a wrong one makes a proof that is refused. @param {string} token */
-function ownerOf(token) {
-  const part = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
-  const bytes = Uint8Array.from(atob(part), (character) => character.charCodeAt(0));
-  return String(JSON.parse(new TextDecoder().decode(bytes))?.username);
+  for (const provider of providers) {
+    const { site } = provider;
+    const place = Object.keys(PLACES).find((one) => url.pathname === `/ucloud/${site.id}/${one}`);
+    if (site.ucloud === ucloud && site.origin === origin && place !== undefined) return { provider, place };
+  }
+  return null;
 }
 
 /** @param {Piece | null} piece */

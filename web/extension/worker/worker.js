@@ -69,7 +69,7 @@ const holds = new Holds({
   now: () => Date.now(),
 });
 const tokens = new Tokens({
-  providers, keys, session,
+  providers, keys, session, note,
   failed: (error) => void note({ what: "unsigned", call: "", subject: "", provider: "", why: whyNot(error) }),
 });
 
@@ -80,9 +80,13 @@ const FROM_UCLOUD = {
   hold: (message, ucloud) => holds.hold(message, ucloud),
   withdraw: ({ name }, ucloud) => holds.withdraw(String(name), ucloud),
   seen: ({ path, text }, ucloud) => routes.learn(ucloud, path, text),
-  tokens: async ({ text }, ucloud) => ({ text: await tokens.withProofs(String(text), ucloud).catch(() => null) }),
+  tokens: ({ text, encs }, ucloud) => tokens.withProofs({ text: String(text), encs: encs ?? {} }, ucloud).catch(() => ({})),
+  sealable: async ({ address, token }, ucloud) => ({ sealable: await tokens.sealable({ address, token }, ucloud) }),
   taken: async ({ token }) => void (await tokens.taken(token)),
-  prove: async ({ address, token, piece }, ucloud) => ({ proof: await tokens.prove({ address, token, piece }, ucloud) }),
+  prove: async ({ address, token, piece, enc }, ucloud) => {
+    const proof = await tokens.prove({ address, token, piece, enc }, ucloud);
+    return { proof: proof?.intent ?? null, enc: proof?.enc ?? null };
+  },
 };
 
 /** What the extension's own windows may ask. @type {{[type: string]: (message: any) => unknown}} */
