@@ -8,7 +8,7 @@ const of = (/** @type {string[]} */ ...names) => names.map((name) => `extension/
 
 /** The files of each script, in their order. */
 const BRIDGE = of("bytes", "seal", "sealed", "bridge");
-const HOOK = of("bytes", "hook", "hook-pieces", "hook-requests", "hook-seals", "hook-sockets");
+const HOOK = of("hook-bytes", "hook", "hook-pieces", "hook-requests", "hook-seals", "hook-sockets");
 
 /** @param {string} origin */
 const host = (origin) => `${new URL(origin).protocol}//${new URL(origin).hostname}`;
