@@ -10,7 +10,8 @@ use countersign_keys::call::SessionEndpoint;
 use countersign_keys::call::names::{SESSION_CONTINUE, SESSION_OPEN};
 use countersign_keys::keyring::{Algorithm, EnrolledKey};
 use countersign_keys::seal::{
-    EncapsulatedKey, Kind, MessageReader, PieceReader, Received, RecordRejection, SealClaim, SealKey, SealedSession, Sealer,
+    EncapsulatedKey, Kind, MessageReader, PieceReader, Received, RecordRejection, SealClaim, SealKey, SealedSession,
+    Sealer,
 };
 use countersign_keys::session::{
     Opening, Piece, PresentedSession, ProofNeed, SealNeed, SealedOpening, SessionPermit, SessionRejection, TokenHash,
@@ -197,7 +198,8 @@ fn a_piece_that_pypi_pyhpke_sealed_is_read_here() {
     let (site, (instance, key)) = (Site::new(Algorithm::Es256), sealing_instance());
     let token = instance.token_for(AUDIENCE, USER, "files.createDownload", NOW);
     let job = json!({"token": token, "offset": 5, "total": 300, "content": "æ of alice"});
-    let [Sealed { enc, body, answer }] = <[_; 1]>::try_from(ask::<Sealed>(Language::Python, "seal.py", &job)).ok().unwrap();
+    let [Sealed { enc, body, answer }] =
+        <[_; 1]>::try_from(ask::<Sealed>(Language::Python, "seal.py", &job)).ok().unwrap();
     let (signed, sent) = (Some(enc.as_str()), Some(enc.as_str()));
     let asked = Asked { token: &token, call: SESSION_OPEN, signed, sent, seal: SealNeed::Required };
     let accept = |permit: &SessionPermit<'_>, _: &str| {

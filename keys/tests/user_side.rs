@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::bind::Items;
 use countersign_keys::call::{
-    CallTable, Effect, Found, InProject, ListChange, Method, Place, Pointer, REVISION, Row, RowRejection, RowSpec, Sender,
-    Signed, Split, Subject, Take, Transport, UserSide,
+    CallTable, Effect, Found, InProject, ListChange, Method, Place, Pointer, REVISION, Row, RowRejection, RowSpec,
+    Sender, Signed, Split, Subject, Take, Transport, UserSide,
 };
 use countersign_keys::identity::ProviderId;
 use countersign_keys::jws::sha256;
@@ -392,7 +392,11 @@ const REVISIONS: [&str; 1] = ["-tgx3zA4DGjLtT0SEfEIsS-nbOP0x6pKjV1PyZlwdHw"];
 #[test]
 fn rows_that_change_raise_the_revision() {
     let rows = URL_SAFE_NO_PAD.encode(sha256(&[include_bytes!("vectors/calls.json")]));
-    assert_eq!(REVISIONS.last(), Some(&rows.as_str()), "raise REVISION (call.rs, packed-table.js), and add this digest");
+    assert_eq!(
+        REVISIONS.last(),
+        Some(&rows.as_str()),
+        "raise REVISION (call.rs, packed-table.js), and add this digest"
+    );
     assert_eq!(REVISIONS.len(), usize::try_from(REVISION).unwrap());
     let signer = include_str!("../../web/js/packed-table.js");
     assert!(signer.contains(&format!("export const REVISION = {};", REVISION)));

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::seal::{
-    EncapsulatedKey, Frames, Kind, MessageReader, Opener, PieceReader, RECORD_OVERHEAD, RecordRejection, SALT,
-    SealKey, SealedSession, Sealer,
+    EncapsulatedKey, Frames, Kind, MessageReader, Opener, PieceReader, RECORD_OVERHEAD, RecordRejection, SALT, SealKey,
+    SealedSession, Sealer,
 };
 use crate::session::{SealedOpening, TokenHash};
 
