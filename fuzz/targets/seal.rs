@@ -1,5 +1,5 @@
-//! Sealed sessions: records and pieces that a gateway altered, cut, reordered or made up. Only what the
-//! client sealed is read, in its place and whole.
+//! Sealed sessions: records and pieces that a gateway altered, cut, reordered or made up. Only what
+//! the client sealed is read, in its place and whole.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -35,8 +35,8 @@ pub use crate::call::user_side::{
 pub use crate::call::words::{Words, WordsRejection};
 use crate::identity::ProviderId;
 
-/// The revision of the standard rows, one more with each change of a row. The browser extension packs
-/// these rows and tells its user which side is older (`web/js/packed-table.js`).
+/// The revision of the standard rows, one more with each change of a row. The browser extension
+/// packs these rows and tells its user which side is older (`web/js/packed-table.js`).
 pub const REVISION: u32 = 1;
 
 /// A row for a request that Core sends for a user: it needs Core's token and the user's intent.
