@@ -100,6 +100,25 @@ test("extension: connect, list, make a folder, approve and refuse deletions in F
   const made = await call(files, "POST", "files/folder", items({ id: `${HOME}/firefox`, conflictPolicy: "RENAME" }));
   assert.equal(made.status, 200, JSON.stringify(made.body));
 
+  // Firefox passes texts alone between the two worlds of the page. The piece is sealed and sent; the
+  // provider answers no page of this origin.
+  const uploaded = await files.evaluate(async (item) => {
+    const { body } = await globalThis.call("POST", "files/upload", { type: "bulk", items: [item] });
+    const [{ endpoint, token }] = body.responses;
+    const xhr = new XMLHttpRequest();
+    xhr.open("POST", endpoint);
+    const bytes = new TextEncoder().encode("of alice ".repeat(20_000));
+    for (const [name, value] of Object.entries({ "Chunked-Upload-Token": token, "Chunked-Upload-Offset": "0", "Chunked-Upload-Total-Size": String(bytes.length) })) xhr.setRequestHeader(name, value);
+    await new Promise((resolve) => {
+      xhr.onloadend = resolve;
+      xhr.send(bytes);
+    });
+    return xhr.status;
+  }, { id: `${HOME}/sealed`, type: "FILE", conflictPolicy: "RENAME" });
+  assert.equal(uploaded, 0);
+  const record = await connection.evaluate(async () => (await browser.storage.session.get("record")).record);
+  assert.deepEqual([record[0].what, record[0].call], ["sealed", "Upload a file"]);
+
   const refused = call(files, "POST", "files/trash", items({ id: `${HOME}/firefox` }));
   const title = await connection.evaluate(closedApproval);
   assert.match(title, /^Approve\? Move an item to the trash/);

@@ -17,6 +17,7 @@ globalThis.browser = {
     id: "ours", getURL: (path) => `${OURS}/${path}`, onInstalled: event, onStartup: event,
     onMessage: { addListener: (listener) => (state.listener = listener) },
   },
+  i18n: { getMessage: () => "en" },
   permissions: { contains: async ({ origins }) => state.permitted(origins), onAdded: event, onRemoved: event },
   scripting: {
     getRegisteredContentScripts: async () => state.registered,

@@ -5,6 +5,7 @@
 import { sentence, wordsOf } from "./call-descriptions.js";
 import { countHinted, isOnStartupDrive, shownItems, shownText, twinsIn } from "./display.js";
 import { fill, h } from "./dom.js";
+import { translated } from "./language.js";
 import { bringsUnnamedFiles, dangers } from "./places.js";
 import { enableWhenQuiet, misplace } from "./quiet.js";
 import { Declined } from "./webauthn.js";
@@ -22,14 +23,14 @@ import { Declined } from "./webauthn.js";
  */
 export function ask(place, question) {
   const told = question.requests.map((request) => ({ request, words: wordsOf(request.row) ?? { one: request.row.call } }));
-  const button = told.length === 1 ? (told[0]?.words.button ?? "Approve") : "Approve all";
+  const button = told.length === 1 ? (told[0]?.words.button ?? translated("Approve")) : translated("Approve all");
   const twins = twinsIn(question.requests);
   const hinted = countHinted(question.requests, twins);
   const raised = question.requests.reduce((sum, { row, items }) => sum + items.filter((item) => dangers(row, item, isOnStartupDrive(item, question.drives)).length > 0).length, 0);
 
   return new Promise((resolve) => {
     const yes = h("button", { class: "danger", disabled: true, "aria-describedby": "wait", onclick: () => end(true) }, button);
-    const no = h("button", { class: "quiet", onclick: () => end(false) }, "Refuse");
+    const no = h("button", { class: "quiet", onclick: () => end(false) }, translated("Refuse"));
     const heading = h("h2", { id: "question", tabindex: -1 }, ...headline(told));
     const buttons = h("div", { class: "buttons" }, no, yes);
     misplace(buttons);
@@ -50,19 +51,19 @@ export function ask(place, question) {
     fill(place,
       h("section", { class: "question", "aria-labelledby": "question" },
         heading,
-        h("p", { class: "who" }, "As ", shownText(question.username), ", ", ...inProject(question.requests), ". Asked by ",
+        h("p", { class: "who" }, translated("As"), " ", shownText(question.username), ", ", ...inProject(question.requests), ". ", translated("Asked by"), " ",
           shownText(question.origin), "."),
         raised > 0 && h("p", { class: "notice warning" }, raised === 1
-          ? "One of these items can start a program as you, or replaces something. It is listed first."
-          : `${raised} of these items can start a program as you, or replace something. They are listed first.`),
+          ? translated("One of these items can start a program as you, or replaces something. It is listed first.")
+          : translated("{raised} of these items can start a program as you, or replace something. They are listed first.", { raised })),
         hinted > 0 && h("p", { class: "notice warning" }, hinted === 1
-          ? "One of the names below needs a closer look."
-          : `${hinted} of the names below need a closer look.`),
+          ? translated("One of the names below needs a closer look.")
+          : translated("{hinted} of the names below need a closer look.", { hinted })),
         ...told.map(({ request, words }) => part(request, words, twins, told.length > 1, question.drives)),
-        question.drives === null && h("p", { class: "notice warning" }, "The provider did not say which drives these are."),
-        h("p", { id: "wait", class: "quiet" }, "The button works after a second without movement or clicks."),
+        question.drives === null && h("p", { class: "notice warning" }, translated("The provider did not say which drives these are.")),
+        h("p", { id: "wait", class: "quiet" }, translated("The button works after a second without movement or clicks.")),
         buttons));
-    document.title = `Approve? ${sentence(told[0]?.words ?? { one: "" }, told[0]?.request.items ?? [])}`;
+    document.title = `${translated("Approve?")} ${sentence(told[0]?.words ?? { one: "" }, told[0]?.request.items ?? [])}`;
     heading.focus();
   });
 }
@@ -71,7 +72,7 @@ export function ask(place, question) {
 function headline(told) {
   const [first] = told;
   if (told.length === 1 && first !== undefined) return [sentence(first.words, first.request.items)];
-  return [`Do these ${told.length} things`];
+  return [translated("Do these {count} things", { count: told.length })];
 }
 
 /**
@@ -86,15 +87,15 @@ function part(request, words, twins, isOneOfMany, drives) {
     isOneOfMany && h("h3", {}, sentence(words, request.items)),
     shownItems(request, words, twins, drives),
     request.items.some(bringsUnnamedFiles) && h("p", { class: "note" },
-      "The folder's files are not listed here. Some may be hidden, or programs that start when you log in."),
+      translated("The folder's files are not listed here. Some may be hidden, or programs that start when you log in.")),
     words.note !== undefined && h("p", { class: "note" }, words.note));
 }
 
 /** @param {Described[]} requests @returns {(Node | string)[]} */
 function inProject(requests) {
   const projects = [...new Set(requests.map(({ project }) => project))];
-  const shown = projects.map((project) => project === null ? "in your own workspace" : h("span", {}, "in the project ", shownText(project)));
-  return shown.flatMap((one, at) => at === 0 ? [one] : [" and ", one]);
+  const shown = projects.map((project) => project === null ? translated("in your own workspace") : h("span", {}, translated("in the project"), " ", shownText(project)));
+  return shown.flatMap((one, at) => at === 0 ? [one] : [` ${translated("and")} `, one]);
 }
 
 /**

@@ -3,6 +3,7 @@
 // description.
 
 import { pieces } from "./confusables.js";
+import { translated } from "./language.js";
 
 /** @typedef {import("./table.js").Row} Row */
 
@@ -172,9 +173,18 @@ const LABELS = {
   productId: "Product", config: "Settings", name: "Name", version: "Version", type: "Kind",
 };
 
-/** The description of a standard call; undefined if it has none. @param {string} call */
+/** The description of a standard call, in the page's language; undefined if it has none. @param {string} call */
 export function wordsFor(call) {
-  return ALL.get(call);
+  const words = ALL.get(call);
+  if (words === undefined) return undefined;
+  const { one, many, button, note, subjects } = words;
+  return {
+    one: translated(one),
+    ...(many === undefined ? {} : { many: translated(many) }),
+    ...(button === undefined ? {} : { button: translated(button) }),
+    ...(note === undefined ? {} : { note: translated(note) }),
+    ...(subjects === undefined ? {} : { subjects }),
+  };
 }
 
 /**
@@ -198,7 +208,7 @@ const VALUE_MAX = 60;
 export function sentence(words, items) {
   const [only] = items;
   if (items.length !== 1 || only === undefined) {
-    const many = words.many ?? `${words.one.replaceAll(/\{\w+\}/g, "…")}, {n} times`;
+    const many = words.many ?? translated("{sentence}, {n} times", { sentence: words.one.replaceAll(/\{\w+\}/g, "…") });
     return many.replace("{n}", String(items.length));
   }
   // One pass, so that braces in a value stay as they are.
@@ -210,7 +220,7 @@ export function sentence(words, items) {
  * @param {unknown} value
  */
 function inSentence(value) {
-  if (value === null) return "(not given)";
+  if (value === null) return translated("(not given)");
   const text = typeof value === "string" ? value : JSON.stringify(value);
   const shown = pieces(text).map(({ text, marked }) => (marked ? `⟨${text}⟩` : text)).join("");
   const characters = [...shown];
@@ -219,5 +229,6 @@ function inSentence(value) {
 
 /** @param {string} parameter */
 export function labelOf(parameter) {
-  return LABELS[parameter] ?? parameter;
+  const label = LABELS[parameter];
+  return label === undefined ? parameter : translated(label);
 }

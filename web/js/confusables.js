@@ -2,6 +2,8 @@
 // look-alikes (homographs). They are shown by name, with a hint beside the text. No text is
 // rejected: a file may have any name.
 
+import { translated } from "./language.js";
+
 /**
  * A piece of a text: literal text, or the name of a character that is not shown as itself
  * (`marked`).
@@ -114,24 +116,24 @@ export function twins(texts) {
  */
 export function hints(text, withTwins) {
   const found = [];
-  if (withTwins?.has(text)) found.push("Looks like another name in this question.");
+  if (withTwins?.has(text)) found.push(translated("Looks like another name in this question."));
   const characters = [...text];
-  if (BIDI.test(text)) found.push("Has marks that change the reading direction: it is not spelt the way it would look.");
+  if (BIDI.test(text)) found.push(translated("Has marks that change the reading direction: it is not spelt the way it would look."));
   // A script may have line breaks and tabs.
   const isLayout = (/** @type {string} */ character) => !isPath(text) && /[\n\t]/.test(character);
   const isHidden = (/** @type {string} */ character) =>
     HIDDEN.test(character) && !BIDI.test(character) && !isByte(character) && !isLayout(character);
-  if (characters.some(isHidden)) found.push("Has characters that do not show.");
-  if (characters.some(isByte)) found.push("Has bytes that are not text.");
-  if (SPACE.test(text)) found.push("Has spaces of an unusual kind.");
+  if (characters.some(isHidden)) found.push(translated("Has characters that do not show."));
+  if (characters.some(isByte)) found.push(translated("Has bytes that are not text."));
+  if (SPACE.test(text)) found.push(translated("Has spaces of an unusual kind."));
   const names = isPath(text) ? text.split("/") : [text];
-  if (names.some((name) => /^ | $/.test(name) || (isPath(text) && / {2}/.test(name)))) found.push("Has spaces at an end, or several in a row.");
-  if (LIKE_A_SEPARATOR.test(text)) found.push("Has characters that look like a slash or a dot but are not.");
+  if (names.some((name) => /^ | $/.test(name) || (isPath(text) && / {2}/.test(name)))) found.push(translated("Has spaces at an end, or several in a row."));
+  if (LIKE_A_SEPARATOR.test(text)) found.push(translated("Has characters that look like a slash or a dot but are not."));
   const words = text.split(/[^\p{L}\p{M}\p{N}]+/u).filter((word) => word !== "");
-  if (words.some(isMixed)) found.push("Mixes letters of several alphabets that look alike.");
-  else if (words.some((word) => DRAWN_AS_LATIN.test(word))) found.push("Has a word in another alphabet that looks like Latin letters.");
-  if (DRESSED_UP.test(text)) found.push("Has letters or digits of an unusual form.");
-  if (text.normalize("NFC") !== text) found.push("Has letters that are composed in an unusual way: another name can look the same.");
+  if (words.some(isMixed)) found.push(translated("Mixes letters of several alphabets that look alike."));
+  else if (words.some((word) => DRAWN_AS_LATIN.test(word))) found.push(translated("Has a word in another alphabet that looks like Latin letters."));
+  if (DRESSED_UP.test(text)) found.push(translated("Has letters or digits of an unusual form."));
+  if (text.normalize("NFC") !== text) found.push(translated("Has letters that are composed in an unusual way: another name can look the same."));
   return found;
 }
 

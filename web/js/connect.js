@@ -8,6 +8,7 @@ import { isTicket, ticketHash } from "./enrolment.js";
 import { inWords, toldOf } from "./errors.js";
 import { keyName } from "./keyname.js";
 import { DirectChannel } from "./direct.js";
+import { translated } from "./language.js";
 import { WrongAddress, keysPage, readPage } from "./page.js";
 import { enrolButton } from "./passkeys.js";
 import { Provider } from "./provider.js";
@@ -141,13 +142,13 @@ function showConnection(view, direct) {
     const state = isDone ? "done" : isDoing[/** @type {keyof typeof isDoing} */ (name)] ? "doing" : "todo";
     step.dataset.state = state;
     const status = step.querySelector(".state");
-    if (status !== null) status.textContent = { done: "done", doing: "under way", todo: "not yet" }[state];
+    if (status !== null) status.textContent = translated({ done: "done", doing: "under way", todo: "not yet" }[state]);
   }
   const heard = tested ? "You are connected." : approved ? "Approved." : view.unconfirmed ? "The key is offered. UCloud must still confirm who you are."
     : offer ? "The key is offered. Approve it at the computing centre." : "";
-  if (isNew("heard", heard)) byId("heard").textContent = heard;
+  if (isNew("heard", heard)) byId("heard").textContent = heard === "" ? "" : translated(heard);
   if (view.expiresAt !== undefined && isNew("until", view.expiresAt)) {
-    byId("good-until").textContent = `The command is valid until ${atTime(view.expiresAt - clock.ahead)}.`;
+    byId("good-until").textContent = translated("The command is valid until {time}.", { time: atTime(view.expiresAt - clock.ahead) });
   }
   byId("unreachable").hidden = (view.retryAt ?? null) === null;
   showClock(view);
@@ -166,8 +167,8 @@ function showClock({ window }) {
   const isOff = window !== undefined && (ahead > window.futureSkew || -ahead > window.lifetimeMax / 2);
   byId("clock").hidden = !isOff;
   if (isOff && isNew("clock", Math.round(ahead / 10))) {
-    fill(byId("clock"), h("strong", {}, `This computer's clock is ${duration(ahead)} ${ahead > 0 ? "ahead" : "behind"}. `),
-      "Signatures contain the time. Set this computer's clock to update automatically; until then these pages use the provider's clock.");
+    fill(byId("clock"), h("strong", {}, translated(ahead > 0 ? "This computer's clock is {duration} ahead." : "This computer's clock is {duration} behind.", { duration: duration(ahead) }), " "),
+      translated("Signatures contain the time. Set this computer's clock to update automatically; until then these pages use the provider's clock."));
   }
 }
 
@@ -178,17 +179,17 @@ function showOffer({ command, fingerprint, words, qr }) {
   button.onclick = async () => {
     try {
       await navigator.clipboard.writeText(command);
-      byId("copied").textContent = "Copied.";
+      byId("copied").textContent = translated("Copied.");
     } catch {
       getSelection()?.selectAllChildren(byId("command"));
-      byId("copied").textContent = "Selected: copy it with your keyboard.";
+      byId("copied").textContent = translated("Selected: copy it with your keyboard.");
     }
   };
   fill(byId("words"), ...(words ?? []).map((word) => h("li", {}, word)));
   byId("words").hidden = (words ?? []).length === 0;
   fill(byId("fingerprint"), fingerprint);
   byId("qr-part").hidden = !isQr(qr);
-  if (isQr(qr)) fill(byId("qr"), /** @type {any} */ (qrCode(qr, "QR code of the command")));
+  if (isQr(qr)) fill(byId("qr"), /** @type {any} */ (qrCode(qr, translated("QR code of the command"))));
 }
 
 /** @param {import("./storage.js").KeyRecord} key @param {DirectChannel} direct */
@@ -208,7 +209,7 @@ function showFinished(key, direct) {
         isOver = true;
         removeEventListener("beforeunload", warn);
         void offer();
-        fill(byId("session-only"), "The session is over: the key is gone, here and at the computing centre.");
+        fill(byId("session-only"), translated("The session is over: the key is gone, here and at the computing centre."));
       } catch (error) {
         byId("session-message").textContent = inWords(error);
       }
@@ -222,14 +223,14 @@ function showFinished(key, direct) {
       key.expires = listed.expires;
       const storage = await openStorage();
       await storage.putKey(key);
-      fill(byId("expires"), `The key is valid until ${onDay(listed.expires)}. Renewing it takes one click on `, h("a", { href: keysPage() }, "your keys"), ".");
+      fill(byId("expires"), translated("The key is valid until {day}. Renewing it takes one click on", { day: onDay(listed.expires) }), " ", h("a", { href: keysPage() }, translated("your keys")), ".");
     })().catch(() => {});
   }
   if (!hasPasskeys() || key.sessionOnly) return;
   byId("passkey").hidden = false;
   const say = (/** @type {string} */ text) => (byId("passkey-message").textContent = text);
   fill(byId("passkey-button"), enrolButton(direct, key, () => {
-    say("The passkey is added.");
+    say(translated("The passkey is added."));
     fill(byId("passkey-button"));
   }, say));
 }
@@ -242,12 +243,12 @@ function showProblem({ kind, why }, actions = {}) {
   fill(byId("problem"), h("section", { class: "problem", "data-kind": kind },
     heading,
     ...told.text.map((text) => h("p", {}, text)),
-    why !== "" && h("p", { class: "quiet" }, `The provider says: ${why}.`),
+    why !== "" && h("p", { class: "quiet" }, translated("The provider says: {why}.", { why })),
     told.again === true && howToBegin(),
     h("div", { class: "buttons" },
       told.session === true && actions.session !== undefined
-        && h("button", { onclick: actions.session }, "Use a key for this session only"),
-      told.reload === true && h("button", { class: "quiet", onclick: () => location.reload() }, "Try again"))));
+        && h("button", { onclick: actions.session }, translated("Use a key for this session only")),
+      told.reload === true && h("button", { class: "quiet", onclick: () => location.reload() }, translated("Try again")))));
   heading.focus();
 }
 
@@ -262,6 +263,6 @@ addEventListener("hashchange", () => location.reload());
 try {
   await main(readPage());
 } catch (error) {
-  const text = error instanceof WrongAddress ? error.message : "This page could not start.";
-  fill(byId("problem"), h("section", { class: "problem", "data-kind": "address" }, h("h2", {}, "Wrong address"), h("p", {}, `${text}.`)));
+  const text = error instanceof WrongAddress ? error.message : translated("This page could not start");
+  fill(byId("problem"), h("section", { class: "problem", "data-kind": "address" }, h("h2", {}, translated("Wrong address")), h("p", {}, `${text}.`)));
 }

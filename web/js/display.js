@@ -5,6 +5,7 @@ import { labelOf } from "./call-descriptions.js";
 import { hints, isPath, pieces, twins } from "./confusables.js";
 import { h } from "./dom.js";
 import { driveIn, drivesIn } from "./drives.js";
+import { translated } from "./language.js";
 import { dangers } from "./places.js";
 
 /** @typedef {import("./jcs.js").Json} Json */
@@ -23,7 +24,7 @@ const OPEN_MAX = 5;
 export function shownText(text) {
   const parts = text.split(isPath(text) ? /(\/)/ : /(\n)/).filter((part) => part !== "");
   const shown = parts.map((part) => part === "/" || part === "\n" ? part : h("bdi", {}, ...pieces(part).map(shownPiece)));
-  return h("span", { class: "verbatim", dir: "ltr" }, ...(text === "" ? [h("i", {}, "empty")] : shown));
+  return h("span", { class: "verbatim", dir: "ltr" }, ...(text === "" ? [h("i", {}, translated("empty"))] : shown));
 }
 
 /**
@@ -39,7 +40,7 @@ export function shownPath(text, drives) {
   const rest = text.slice(1 + name.length);
   return h("span", { class: "path" },
     drive === undefined
-      ? h("span", { class: "marked" }, "A drive that this provider does not know (", shownText(name), ")")
+      ? h("span", { class: "marked" }, translated("A drive that this provider does not know"), " (", shownText(name), ")")
       : h("span", { class: "drive" }, shownText(drive.title)),
     " · ", shownText(rest === "" ? "/" : rest));
 }
@@ -75,13 +76,13 @@ function shownHints(text, twins) {
  */
 function shownValue(value, twins, drives) {
   if (typeof value === "string") return h("div", {}, shownPath(value, drives), shownHints(value, twins));
-  if (value === null) return h("i", {}, "not given");
+  if (value === null) return h("i", {}, translated("not given"));
   if (typeof value !== "object") return h("span", { class: "verbatim" }, String(value));
   if (Array.isArray(value)) {
-    return value.length === 0 ? h("i", {}, "none") : collapsed(value.map((element) => h("li", {}, shownValue(element, twins, drives))), "entries");
+    return value.length === 0 ? h("i", {}, translated("none")) : collapsed(value.map((element) => h("li", {}, shownValue(element, twins, drives))), "and {more} more entries ({all} in all)");
   }
   const members = Object.entries(value);
-  if (members.length === 0) return h("i", {}, "none");
+  if (members.length === 0) return h("i", {}, translated("none"));
   return h("dl", { class: "members" }, ...members.flatMap(([name, member]) => [h("dt", {}, shownText(name)), h("dd", {}, shownValue(member, twins, drives))]));
 }
 
@@ -100,7 +101,7 @@ export function shownItems({ row, items }, words, twins, drives) {
   const hinted = others.filter((item) => hintsIn(item, twins) > 0);
   const plain = others.filter((item) => hintsIn(item, twins) === 0);
   const shown = [...raised, ...hinted, ...plain].map((item) => h("li", {}, shownItem(item, told(item), words.subjects ?? [], twins, drives)));
-  return collapsed(shown, "items", Math.max(OPEN_MAX, raised.length + hinted.length));
+  return collapsed(shown, "and {more} more items ({all} in all)", Math.max(OPEN_MAX, raised.length + hinted.length));
 }
 
 /**
@@ -123,7 +124,7 @@ function shownItem(item, warnings, subjects, twins, drives) {
 
 /**
  * @param {HTMLElement[]} entries
- * @param {string} what noun for the entries
+ * @param {string} what sentence for the others
  * @param {number} open how many are expanded
  */
 function collapsed(entries, what, open = OPEN_MAX) {
@@ -133,7 +134,7 @@ function collapsed(entries, what, open = OPEN_MAX) {
   return h("div", {},
     list,
     h("details", { class: "more" },
-      h("summary", {}, `and ${more.length} more ${what} (${entries.length} in all)`),
+      h("summary", {}, translated(what, { more: more.length, all: entries.length })),
       h("ul", { class: "items" }, ...more)));
 }
 

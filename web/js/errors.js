@@ -1,5 +1,6 @@
 // Texts for every failure: what happened, and what to do.
 
+import { translated } from "./language.js";
 import { Refused, Unreachable } from "./provider.js";
 import { Differs } from "./table.js";
 import { Declined } from "./webauthn.js";
@@ -86,22 +87,23 @@ const TOLD = {
 
 /** @param {ProblemKind} kind */
 export function toldOf(kind) {
-  return TOLD[kind];
+  const { title, text, ...more } = TOLD[kind];
+  return { ...more, title: translated(title), text: text.map((sentence) => translated(sentence)) };
 }
 
 /** Describes an error to the user in one sentence. @param {unknown} error */
 export function inWords(error) {
-  if (error instanceof Declined) return "No passkey was used: the browser's question was closed, or took too long. You can try again.";
-  if (error instanceof Unreachable) return "The provider does not answer. Try again in a moment.";
+  if (error instanceof Declined) return translated("No passkey was used: the browser's question was closed, or took too long. You can try again.");
+  if (error instanceof Unreachable) return translated("The provider does not answer. Try again in a moment.");
   if (error instanceof Refused && error.code === "INTENT_INVALID") {
-    return "The provider does not accept this browser's key: it may have been removed or have expired.";
+    return translated("The provider does not accept this browser's key: it may have been removed or have expired.");
   }
-  if (error instanceof Refused && error.code === "INTENT_STALE") return "The provider refused the signature as too old or too new. Check this computer's clock.";
-  if (error instanceof Refused && error.code === "INTENT_STEP_UP") return "This was not confirmed with one of your passkeys.";
-  if (error instanceof Refused && error.status === 404) return "This provider does not offer that.";
-  if (error instanceof Refused && error.status >= 500) return "The provider is not available at the moment. Try again in a minute.";
-  if (error instanceof Differs) return `${error.message}.`;
-  if (error instanceof Refused) return `The provider refused: ${error.message}.`;
-  if (error instanceof DOMException && error.name === "InvalidStateError") return "This device already has a passkey for you here.";
-  return "This browser could not do it.";
+  if (error instanceof Refused && error.code === "INTENT_STALE") return translated("The provider refused the signature as too old or too new. Check this computer's clock.");
+  if (error instanceof Refused && error.code === "INTENT_STEP_UP") return translated("This was not confirmed with one of your passkeys.");
+  if (error instanceof Refused && error.status === 404) return translated("This provider does not offer that.");
+  if (error instanceof Refused && error.status >= 500) return translated("The provider is not available at the moment. Try again in a minute.");
+  if (error instanceof Differs) return translated(`${error.message}.`);
+  if (error instanceof Refused) return translated("The provider refused: {why}.", { why: error.message });
+  if (error instanceof DOMException && error.name === "InvalidStateError") return translated("This device already has a passkey for you here.");
+  return translated("This browser could not do it.");
 }

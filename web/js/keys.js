@@ -6,6 +6,7 @@ import { shownText } from "./display.js";
 import { byId, fill, h } from "./dom.js";
 import { inWords } from "./errors.js";
 import { DirectChannel } from "./direct.js";
+import { translated } from "./language.js";
 import { WrongAddress, readPage } from "./page.js";
 import { passkeyList } from "./passkeys.js";
 import { Provider, Refused } from "./provider.js";
@@ -60,7 +61,7 @@ async function main(page) {
     place.removeAttribute("aria-busy");
     if (usernames.length === 0) {
       const template = /** @type {HTMLTemplateElement} */ (byId("no-keys"));
-      return fill(place, h("p", {}, `This browser has no key for ${page.provider}.`), template.content.cloneNode(true));
+      return fill(place, h("p", {}, translated("This browser has no key for {provider}.", { provider: page.provider })), template.content.cloneNode(true));
     }
     const sections = usernames.map((username) => userSection(username, keys.filter((key) => key.username === username)));
     fill(place, ...sections.map(({ section }) => section));
@@ -76,7 +77,7 @@ async function main(page) {
     const gone = h("div", {});
     const section = h("section", {}, h("h2", {}, shownText(username)), list, message, gone, passkeys);
     const newestFirst = [...keys].sort((a, b) => b.created - a.created);
-    list.append(...newestFirst.map((key) => card(key, HERE, key.sessionOnly)));
+    list.append(...newestFirst.map((key) => card(key, HERE, key.sessionOnly, null)));
 
     const load = async () => {
       for (const key of newestFirst) {
@@ -89,10 +90,10 @@ async function main(page) {
           return;
         }
       }
-      list.replaceChildren(...newestFirst.map((key) => card({ ...key, state: "not accepted" }, HERE, key.sessionOnly, forgetButton(key, say))));
+      list.replaceChildren(...newestFirst.map((key) => card({ ...key, state: "not accepted" }, HERE, key.sessionOnly, null, forgetButton(key, say))));
       const template = /** @type {HTMLTemplateElement} */ (byId("no-keys"));
-      fill(gone, h("p", { class: "notice warning" }, "The computing centre does not accept this browser's key: it was removed there, or has expired."),
-        h("p", {}, "To connect this browser again:"), template.content.cloneNode(true));
+      fill(gone, h("p", { class: "notice warning" }, translated("The computing centre does not accept this browser's key: it was removed there, or has expired.")),
+        h("p", {}, translated("To connect this browser again:")), template.content.cloneNode(true));
     };
     return { section, load };
 
@@ -107,9 +108,9 @@ async function main(page) {
       const isOver = (/** @type {ListedKey} */ one) => one.state !== "active" && oursOf(one) === undefined;
       const over = listed.filter(isOver);
       list.replaceChildren(...listed.filter((one) => !isOver(one)).map(cardOf));
-      fill(gone, over.length > 0 && h("details", {}, h("summary", {}, `Keys that were removed (${over.length})`),
+      fill(gone, over.length > 0 && h("details", {}, h("summary", {}, translated("Keys that were removed ({count})", { count: over.length })),
         h("ul", { class: "cards" }, ...over.map(cardOf))));
-      fill(passkeys, h("h3", {}, "Passkeys"), h("p", { class: "quiet" }, "For actions that need more than this browser's key."),
+      fill(passkeys, h("h3", {}, translated("Passkeys")), h("p", { class: "quiet" }, translated("For actions that need more than this browser's key.")),
         passkeyList(direct, key, () => clock.now(), confirm));
     }
   }
@@ -123,11 +124,12 @@ async function main(page) {
    */
   function ownCard(key, listed, say, signer) {
     if (!key.sessionOnly && key.expires !== listed.expires) storage.putKey(Object.assign(key, { expires: listed.expires })).catch(() => {});
-    if (listed.state !== "active") return card(listed, HERE, key.sessionOnly, forgetButton(key, say));
-    const renew = h("button", { onclick: () => act(renew, say, () => renewed(key)) }, "Renew");
-    const question = "Remove this browser's key? You then have to connect this browser again to use the computing centre from it.";
-    const remove = h("button", { class: "quiet", onclick: () => act(remove, say, () => removed(key.kid, signer, question)) }, "Remove");
-    return card(listed, HERE, key.sessionOnly, !key.sessionOnly && renew, remove);
+    const seal = (key.instanceKey ?? null) !== null;
+    if (listed.state !== "active") return card(listed, HERE, key.sessionOnly, null, forgetButton(key, say));
+    const renew = h("button", { onclick: () => act(renew, say, () => renewed(key)) }, translated("Renew"));
+    const question = translated("Remove this browser's key? You then have to connect this browser again to use the computing centre from it.");
+    const remove = h("button", { class: "quiet", onclick: () => act(remove, say, () => removed(key.kid, signer, question)) }, translated("Remove"));
+    return card(listed, HERE, key.sessionOnly, seal, !key.sessionOnly && renew, remove);
   }
 
   /**
@@ -139,7 +141,7 @@ async function main(page) {
     const forget = h("button", { class: "quiet", onclick: () => act(forget, say, async () => {
       await storage.removeKey(key.kid);
       await show();
-    }) }, "Forget it");
+    }) }, translated("Forget it"));
     return !key.sessionOnly && forget;
   }
 
@@ -150,11 +152,11 @@ async function main(page) {
    * @param {(text: string) => void} say
    */
   function otherCard(listed, signer, say) {
-    const question = "Remove this key? The browser that has it can no longer sign for you.";
+    const question = translated("Remove this key? The browser that has it can no longer sign for you.");
     const remove = h("button", {
-      class: "quiet", "aria-label": `Remove the key ${listed.name}`, onclick: () => act(remove, say, () => removed(listed.kid, signer, question)),
-    }, "Remove");
-    return card(listed, listed.state === "active" ? "another browser" : null, false, listed.state === "active" && remove);
+      class: "quiet", "aria-label": translated("Remove the key {name}", { name: listed.name }), onclick: () => act(remove, say, () => removed(listed.kid, signer, question)),
+    }, translated("Remove"));
+    return card(listed, listed.state === "active" ? "another browser" : null, false, null, listed.state === "active" && remove);
   }
 
   /**
@@ -186,7 +188,7 @@ async function main(page) {
 
   /** @param {string} kid @param {KeyRecord} signer @param {string} question */
   async function removed(kid, signer, question) {
-    if (!(await confirm(question, "Remove"))) return;
+    if (!(await confirm(question, translated("Remove")))) return;
     await direct.removeKey(signer, kid);
     await storage.removeKey(kid);
     await show();
@@ -203,29 +205,31 @@ function isNotAccepted(error) {
  *   null, words?: string[], fingerprint?: string}} key
  * @param {string | null} where
  * @param {boolean} isSessionOnly
+ * @param {boolean | null} seal whether this browser can seal sessions with this key; null if that is not known
  * @param {...(HTMLElement | false)} buttons
  */
-function card({ name, state, created, expires, lastUsed, words, fingerprint }, where, isSessionOnly, ...buttons) {
+function card({ name, state, created, expires, lastUsed, words, fingerprint }, where, isSessionOnly, seal, ...buttons) {
   const now = clock.now();
   const isOver = expires !== null && expires <= now;
   const isSoon = expires !== null && !isOver && expires - now < SOON_S;
   const is = state === "active" ? (isOver ? "expired" : "active") : state;
   return h("li", { class: "card", "data-state": is },
     h("div", {},
-      h("div", { class: "name" }, h("strong", {}, shownText(name)), " ", where !== null && h("span", { class: "tag" }, where), " ",
-        is !== "active" && h("span", { class: "tag off" }, is), isSessionOnly && h("span", { class: "tag off" }, "this session only")),
+      h("div", { class: "name" }, h("strong", {}, shownText(name)), " ", where !== null && h("span", { class: "tag" }, translated(where)), " ",
+        is !== "active" && h("span", { class: "tag off" }, translated(is)), isSessionOnly && h("span", { class: "tag off" }, translated("this session only"))),
       h("dl", { class: "facts" },
-        h("dt", {}, "Made"), h("dd", { title: exactly(created) }, `${fromNow(created, now)}`),
-        h("dt", {}, isOver ? "Ended" : "Ends"), h("dd", { class: isSoon || isOver ? "soon" : null },
-          expires === null ? "not known" : `${fromNow(expires, now)}, on ${onDay(expires)}`),
-        h("dt", {}, "Last used"), h("dd", {}, lastUsed === null ? "not yet" : lastUse(lastUsed, now)),
-        ...(words === undefined ? [] : [h("dt", {}, "In words"), h("dd", { title: fingerprint }, words.join(" "))])),
-      isSoon && is === "active" && where === HERE && h("p", { class: "notice warning" }, "This key expires soon. Renew it: nothing else changes.")),
+        h("dt", {}, translated("Made")), h("dd", { title: exactly(created) }, `${fromNow(created, now)}`),
+        h("dt", {}, translated(isOver ? "Ended" : "Ends")), h("dd", { class: isSoon || isOver ? "soon" : null },
+          expires === null ? translated("not known") : translated("{relative}, on {day}", { relative: fromNow(expires, now), day: onDay(expires) })),
+        h("dt", {}, translated("Last used")), h("dd", {}, lastUsed === null ? translated("not yet") : lastUse(lastUsed, now)),
+        ...(seal === null ? [] : [h("dt", {}, translated("Sessions")), h("dd", {}, translated(seal ? "sealed, where the centre offers it" : "not sealed: connect this browser again"))]),
+        ...(words === undefined ? [] : [h("dt", {}, translated("In words")), h("dd", { title: fingerprint }, words.join(" "))])),
+      isSoon && is === "active" && where === HERE && h("p", { class: "notice warning" }, translated("This key expires soon. Renew it: nothing else changes."))),
     h("div", { class: "buttons" }, ...buttons));
 }
 
 try {
   await main(readPage());
 } catch (error) {
-  fill(byId("keys"), h("p", { class: "notice warning" }, error instanceof WrongAddress ? `${error.message}.` : "This page could not start."));
+  fill(byId("keys"), h("p", { class: "notice warning" }, error instanceof WrongAddress ? `${error.message}.` : translated("This page could not start.")));
 }

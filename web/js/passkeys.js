@@ -6,6 +6,7 @@ import { h } from "./dom.js";
 import { inWords } from "./errors.js";
 import { keyName } from "./keyname.js";
 import { exactly, fromNow } from "./relative-time.js";
+import { translated } from "./language.js";
 import { hasPasskeys } from "./webauthn.js";
 
 /** @typedef {import("./direct.js").DirectChannel} DirectChannel */
@@ -19,7 +20,7 @@ import { hasPasskeys } from "./webauthn.js";
  * @param {(text: string) => void} say
  */
 export function enrolButton(direct, key, done, say) {
-  const button = h("button", { onclick: enrol }, "Add a passkey");
+  const button = h("button", { onclick: enrol }, translated("Add a passkey"));
   async function enrol() {
     button.disabled = true;
     say("");
@@ -52,9 +53,9 @@ export function passkeyList(direct, key, now, confirm) {
     try {
       const passkeys = await direct.passkeys(key);
       list.replaceChildren(...passkeys.map(card));
-      if (passkeys.length === 0) list.replaceChildren(h("li", { class: "none" }, "None yet."));
+      if (passkeys.length === 0) list.replaceChildren(h("li", { class: "none" }, translated("None yet.")));
       buttons.hidden = !hasPasskeys();
-      if (!hasPasskeys()) say("This browser does not support passkeys.");
+      if (!hasPasskeys()) say(translated("This browser does not support passkeys."));
     } catch (error) {
       say(inWords(error));
     }
@@ -62,15 +63,15 @@ export function passkeyList(direct, key, now, confirm) {
   /** @param {import("./direct.js").ListedPasskey} passkey */
   const card = (passkey) => h("li", { class: "card" },
     h("div", {}, h("strong", {}, shownText(passkey.name)), " ", isCopied(passkey) && h("span", { class: "tag off" }, "refused"),
-      h("div", { class: "quiet", title: exactly(passkey.created) }, `Added ${fromNow(passkey.created, now())}. `,
-        passkey.lastUsed === null ? "Not used yet." : `Last used ${fromNow(passkey.lastUsed, now())}.`)),
-    isCopied(passkey) && h("p", { class: "notice warning" }, "This passkey has been copied, so it is no longer accepted. Remove it, and check the device."),
-    h("button", { class: "quiet", "aria-label": `Remove the passkey ${passkey.name}`, onclick: () => remove(passkey) }, "Remove"));
+      h("div", { class: "quiet", title: exactly(passkey.created) }, `${translated("Added {when}.", { when: fromNow(passkey.created, now()) })} `,
+        passkey.lastUsed === null ? translated("Not used yet.") : translated("Last used {when}.", { when: fromNow(passkey.lastUsed, now()) }))),
+    isCopied(passkey) && h("p", { class: "notice warning" }, translated("This passkey has been copied, so it is no longer accepted. Remove it, and check the device.")),
+    h("button", { class: "quiet", "aria-label": translated("Remove the passkey {name}", { name: passkey.name }), onclick: () => remove(passkey) }, translated("Remove")));
   const isCopied = (/** @type {import("./direct.js").ListedPasskey} */ passkey) => passkey.state === "copied";
   /** @param {import("./direct.js").ListedPasskey} passkey */
   const remove = async (passkey) => {
     say("");
-    if (!(await confirm(`Remove the passkey “${passkey.name}”? Actions that need a passkey then need another one.`, "Remove"))) return;
+    if (!(await confirm(translated("Remove the passkey “{name}”? Actions that need a passkey then need another one.", { name: passkey.name }), translated("Remove")))) return;
     try {
       await direct.removePasskey(key, passkey.id);
       await load();

@@ -2,6 +2,7 @@
 // a sentence comes from the page that asks.
 
 import { met } from "./ask.js";
+import { translated } from "./language.js";
 
 /** @typedef {import("./ask.js").Condition} Condition */
 /** @typedef {import("./table.js").Row} Row */
@@ -59,7 +60,7 @@ export function dangers(row, item, isOnStartupDrive = false) {
   // A known hidden place needs no general sentence as well.
   const told = new Set(found);
   if (told.size > 1) told.delete(OTHERWISE.hidden);
-  return [...told];
+  return [...told].map((sentence) => translated(sentence));
 }
 
 /**

@@ -1,5 +1,7 @@
 // Formats times for people.
 
+import { languageTag, translated } from "./language.js";
+
 const DAY_S = 24 * 60 * 60;
 
 /**
@@ -8,35 +10,36 @@ const DAY_S = 24 * 60 * 60;
  */
 export const SOON_S = 14 * DAY_S;
 
-const date = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
-const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short" });
-const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+/** @param {Intl.DateTimeFormatOptions} how @param {number} seconds since 1970 */
+const formatted = (how, seconds) => new Intl.DateTimeFormat(languageTag(), how).format(seconds * 1000);
+
+/** @param {number} count @param {Intl.RelativeTimeFormatUnit} unit */
+const relative = (count, unit) => new Intl.RelativeTimeFormat(languageTag(), { numeric: "auto" }).format(count, unit);
 
 /** @param {number} seconds since 1970 */
 export function onDay(seconds) {
-  return date.format(seconds * 1000);
+  return formatted({ dateStyle: "long" }, seconds);
 }
 
 /** "14:05". @param {number} seconds since 1970 */
 export function atTime(seconds) {
-  return time.format(seconds * 1000);
+  return formatted({ timeStyle: "short" }, seconds);
 }
 
 /** @param {number} seconds since 1970 */
 export function exactly(seconds) {
-  return moment.format(seconds * 1000);
+  return formatted({ dateStyle: "long", timeStyle: "short" }, seconds);
 }
 
 /** "3 days ago", "in 5 months". @param {number} seconds since 1970 @param {number} now */
 export function fromNow(seconds, now) {
   const away = seconds - now;
   const size = Math.abs(away);
-  if (size < 60) return away <= 0 ? "just now" : "in less than a minute";
-  if (size < 60 * 60) return relative.format(Math.round(away / 60), "minute");
-  if (size < DAY_S) return relative.format(Math.round(away / 3600), "hour");
-  if (size < 60 * DAY_S) return relative.format(Math.round(away / DAY_S), "day");
-  return relative.format(Math.round(away / (30.44 * DAY_S)), "month");
+  if (size < 60) return translated(away <= 0 ? "just now" : "in less than a minute");
+  if (size < 60 * 60) return relative(Math.round(away / 60), "minute");
+  if (size < DAY_S) return relative(Math.round(away / 3600), "hour");
+  if (size < 60 * DAY_S) return relative(Math.round(away / DAY_S), "day");
+  return relative(Math.round(away / (30.44 * DAY_S)), "month");
 }
 
 /**
@@ -45,14 +48,14 @@ export function fromNow(seconds, now) {
  * @param {number} now
  */
 export function lastUse(hour, now) {
-  return now - hour < 60 * 60 ? "in the last hour" : fromNow(hour, now);
+  return now - hour < 60 * 60 ? translated("in the last hour") : fromNow(hour, now);
 }
 
 /** "4 minutes". @param {number} seconds */
 export function duration(seconds) {
   const size = Math.round(Math.abs(seconds));
   /** @type {(count: number, unit: string) => string} */
-  const count = (count, unit) => `${count} ${unit}${count === 1 ? "" : "s"}`;
+  const count = (count, unit) => new Intl.NumberFormat(languageTag(), { style: "unit", unit, unitDisplay: "long" }).format(count);
   if (size < 90) return count(size, "second");
   if (size < 90 * 60) return count(Math.round(size / 60), "minute");
   if (size < 36 * 3600) return count(Math.round(size / 3600), "hour");

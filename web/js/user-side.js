@@ -6,6 +6,7 @@
 import { BadParameters, canonicalItem } from "./digest.js";
 import { ITEMS_MAX } from "./intent.js";
 import { isRecord } from "./jcs.js";
+import { translated } from "./language.js";
 
 /** @typedef {import("./table.js").Row} Row */
 /** @typedef {import("./table.js").Table} Table */
@@ -47,14 +48,19 @@ const UNSIGNABLE = {
 
 const UNREADABLE = "The request could not be read, so nothing was signed.";
 const MIXED = "These items belong to different projects. Select the items of one project at a time.";
-const TOO_MANY = `More than ${ITEMS_MAX} items at once cannot be signed. Select fewer.`;
+const TOO_MANY = "More than {max} items at once cannot be signed. Select fewer.";
 const UNFIT = "The request has a value that cannot be signed, so nothing was signed.";
 
 /** In a sentence. @type {{[kind in Kind]: string}} */
 const NAMES = { drive: "drive", job: "job", resource: "resource", task: "task", token: "token" };
 
 /** The request cannot be signed. The message is for the user. */
-class Refusal extends Error {}
+class Refusal extends Error {
+  /** @param {string} sentence @param {{[name: string]: string | number}} [values] */
+  constructor(sentence, values) {
+    super(translated(sentence, values));
+  }
+}
 
 /**
  * The row of the table that a request belongs to. Null: it has nothing to do with a provider's user
@@ -89,7 +95,7 @@ export async function toSign(table, sent, known) {
     case "core":
       return { sign: [] };
     case "unsignable":
-      return { refusal: UNSIGNABLE[effect.why] };
+      return { refusal: translated(UNSIGNABLE[effect.why]) };
     case "signed":
       try {
         return { sign: await split(row, effect.signed, sent, known) };
@@ -103,7 +109,7 @@ export async function toSign(table, sent, known) {
 /** @param {Row} row @param {Signed} signed @param {Sent} sent @param {Known} known @returns {Promise<ToSign[]>} */
 async function split(row, signed, sent, known) {
   const items = itemsOf(signed, sent);
-  if (items.length > ITEMS_MAX) throw new Refusal(TOO_MANY);
+  if (items.length > ITEMS_MAX) throw new Refusal(TOO_MANY, { max: ITEMS_MAX });
   const acting = actingProject(sent);
   if (signed.split.kind === "every") {
     const params = await projected(row, signed.takes, items, known);
@@ -165,7 +171,9 @@ async function ownerOf({ by, at: place }, item, known) {
   if (typeof id !== "string") throw new Refusal(UNREADABLE);
   const kind = by === "path" ? "drive" : by;
   const owner = await known.owner(kind, id);
-  if (owner === null) throw new Refusal(`The provider of ${NAMES[kind]} ${id.slice(0, 40)} is not known, so nothing was signed. Reload the page and try again.`);
+  if (owner === null) {
+    throw new Refusal("The provider of {kind} {id} is not known, so nothing was signed. Reload the page and try again.", { kind: translated(NAMES[kind]), id: id.slice(0, 40) });
+  }
   return owner;
 }
 

@@ -55,6 +55,7 @@ const FILES: &[(&str, &[u8])] = &files![
     "js/key-pair.js",
     "js/keyname.js",
     "js/keys.js",
+    "js/language.js",
     "js/messages.js",
     "js/packed-table.js",
     "js/page.js",

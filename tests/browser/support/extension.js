@@ -29,7 +29,7 @@ export class Extended {
     const folder = buildFor(providers);
     const servers = [testServer].flat();
     const extension = [join(folder, "chromium"), ...(options.extensions ?? [])].join(",");
-    const browser = await Browser.open(servers, {}, [
+    const browser = await Browser.open(servers, options.context ?? {}, [
       "--enable-features=ExtensionsOnChromeUrls", "--disable-features=DisableLoadExtensionCommandLineSwitch",
       `--disable-extensions-except=${extension}`, `--load-extension=${extension}`]);
     await ucloud?.serveIn(browser.context);
@@ -106,7 +106,7 @@ export class Extended {
 }
 
 /** Connects a user through UCloud's page and the extension's own connection page. */
-export async function connect(extended, account, server = extended.testServer) {
+export async function connect(extended, account, server = extended.testServer, heading = "You are connected") {
   const { username } = server.user(account);
   const page = await extended.atUcloud(username);
   const { body } = server === extended.testServer
@@ -119,7 +119,7 @@ export async function connect(extended, account, server = extended.testServer) {
   const code = (await command.textContent()).split(" ").at(-1);
   const approved = await server.ask({ do: "approve", code, as: account });
   if (!approved.ok) throw new Error(JSON.stringify(approved));
-  await page.getByRole("heading", { name: "You are connected" }).waitFor();
+  await page.getByRole("heading", { name: heading }).waitFor();
   return page;
 }
 

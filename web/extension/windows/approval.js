@@ -6,6 +6,7 @@ import { ask } from "../../js/approval.js";
 import { byId, fill, h } from "../../js/dom.js";
 import { atTime } from "../../js/relative-time.js";
 import { browser } from "../worker/browser.js";
+import { speakBrowserLanguage } from "../worker/language.js";
 import { fillTexts, text } from "./text.js";
 
 /** @typedef {import("../worker/holds.js").Kept} Kept */
@@ -47,6 +48,7 @@ async function show() {
 }
 
 fillTexts();
+await speakBrowserLanguage();
 await show();
 browser.storage.session.onChanged.addListener(() => void show());
 setInterval(() => void show(), 1_000);

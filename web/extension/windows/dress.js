@@ -4,7 +4,8 @@
 import { byId, fill, h } from "../../js/dom.js";
 import { browser } from "../worker/browser.js";
 import { permittedSites } from "../worker/settings.js";
-import { fillTexts, text } from "./text.js";
+import { speakBrowserLanguage } from "../worker/language.js";
+import { fillTexts, text, translateTexts } from "./text.js";
 
 /**
  * @param {string} place where to say that the provider is not known
@@ -12,6 +13,8 @@ import { fillTexts, text } from "./text.js";
  */
 export async function asProvider(place, run) {
   fillTexts();
+  await speakBrowserLanguage();
+  for (const element of [document.body, ...[...document.querySelectorAll("template")].map(({ content }) => content)]) translateTexts(element);
   const wanted = new URLSearchParams(location.search).get("provider");
   const site = (await permittedSites()).find(({ id }) => id === wanted);
   if (site === undefined) return fill(byId(place), h("p", { class: "notice warning" }, text("unknownProvider")));

@@ -6,6 +6,7 @@ import { shownText } from "../../js/display.js";
 import { SOON_S, atTime, fromNow, onDay } from "../../js/relative-time.js";
 import { openStorage } from "../../js/storage.js";
 import { browser } from "../worker/browser.js";
+import { speakBrowserLanguage } from "../worker/language.js";
 import { badge, record } from "../worker/record.js";
 import { permittedSites, sites } from "../worker/settings.js";
 import { fillTexts, text } from "./text.js";
@@ -58,5 +59,6 @@ async function show() {
 }
 
 fillTexts();
+await speakBrowserLanguage();
 await show();
 await badge("");

@@ -1,6 +1,7 @@
-// The extension's own texts, in the language of the browser. Descriptions of calls are in the shared
-// modules, in English.
+// The extension's own texts, in the language of the browser. Those of the shared modules and pages are
+// in English there, and translated by a dictionary (worker/language.js).
 
+import { translated } from "../../js/language.js";
 import { browser } from "../worker/browser.js";
 
 /**
@@ -18,4 +19,17 @@ export function fillTexts() {
   documentElement.lang = text("@@ui_locale").split(/[_-]/)[0] ?? "en";
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = text(/** @type {HTMLElement} */ (element).dataset.text ?? "");
   if (documentElement.dataset.title !== undefined) document.title = `${text(documentElement.dataset.title)} · ${text("name")}`;
+}
+
+/**
+ * Translates the texts of a page as it was loaded: before anything of a user or provider is in it.
+ * @param {Node} root
+ */
+export function translateTexts(root) {
+  const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node !== null; node = texts.nextNode()) {
+    if (node.parentElement?.closest("code, noscript, script") !== null && node.parentElement !== null) continue;
+    const [, before = "", said = "", after = ""] = /^(\s*)([^]*?)(\s*)$/.exec(node.nodeValue ?? "") ?? [];
+    if (said !== "") node.nodeValue = `${before}${translated(said.replaceAll(/\s+/g, " "))}${after}`;
+  }
 }

@@ -8,6 +8,7 @@ import { browser } from "./browser.js";
 import { ConnectedProvider } from "./connected-provider.js";
 import { register } from "./content-scripts.js";
 import { Holds, whyNot } from "./holds.js";
+import { speakBrowserLanguage } from "./language.js";
 import { planner } from "./plan.js";
 import { note } from "./record.js";
 import { Routes } from "./routes.js";
@@ -115,7 +116,8 @@ async function answer(message, sender) {
   // Of a page, the top document alone.
   if (sender.tab === undefined || sender.frameId !== 0) return {};
   const origin = originOf(sender);
-  const all = await providers();
+  // The record is in words.
+  const [all] = await Promise.all([providers(), speakBrowserLanguage()]);
   if (type === "ticket") return takeTicket(message, sender, all.map(({ site }) => site));
   if (!Object.hasOwn(FROM_UCLOUD, type) || !all.some(({ site }) => site.ucloud === origin)) return {};
   return FROM_UCLOUD[type]?.(message, origin);
