@@ -1,4 +1,4 @@
-// The extension in a browser whose language is Danish: its pages, and those that it shares with the
+// The extension in Danish: its pages, and those that it shares with the
 // provider.
 
 import assert from "node:assert/strict";
@@ -15,7 +15,7 @@ let alice;
 before(async () => {
   testServer = await TestServer.start();
   ucloud = await Ucloud.start(testServer);
-  alice = await Extended.open(testServer, ucloud, [{ address: testServer.page(""), ucloud: testServer.portal }], { context: { env: { ...process.env, LANGUAGE: "da", LANG: "da_DK.UTF-8" } } });
+  alice = await Extended.open(testServer, ucloud, [{ address: testServer.page(""), ucloud: testServer.portal }], { language: "da" });
 });
 after(async () => {
   await alice?.close();

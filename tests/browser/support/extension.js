@@ -2,7 +2,7 @@
 // its own package: the browser then asks for no permission.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,6 +18,13 @@ export function buildFor(providers) {
   return folder;
 }
 
+/** Leaves one language to the package: the test's Chromium knows English alone. */
+function speakOnly(folder, language) {
+  const path = join(folder, "chromium", "manifest.json");
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), default_locale: language }));
+  for (const other of readdirSync(join(folder, "chromium", "_locales"))) if (other !== language) rmSync(join(folder, "chromium", "_locales", other), { recursive: true });
+}
+
 /** A user whose browser has the extension. */
 export class Extended {
   /**
@@ -27,9 +34,10 @@ export class Extended {
    */
   static async open(testServer, ucloud, providers, options = {}) {
     const folder = buildFor(providers);
+    if (options.language !== undefined) speakOnly(folder, options.language);
     const servers = [testServer].flat();
     const extension = [join(folder, "chromium"), ...(options.extensions ?? [])].join(",");
-    const browser = await Browser.open(servers, options.context ?? {}, [
+    const browser = await Browser.open(servers, {}, [
       "--enable-features=ExtensionsOnChromeUrls", "--disable-features=DisableLoadExtensionCommandLineSwitch",
       `--disable-extensions-except=${extension}`, `--load-extension=${extension}`]);
     await ucloud?.serveIn(browser.context);

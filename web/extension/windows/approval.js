@@ -47,8 +47,8 @@ async function show() {
   if (!isLate) await show();
 }
 
-fillTexts();
 await speakBrowserLanguage();
+fillTexts();
 await show();
 browser.storage.session.onChanged.addListener(() => void show());
 setInterval(() => void show(), 1_000);

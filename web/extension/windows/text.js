@@ -16,7 +16,7 @@ export function text(key, ...values) {
 /** Fills the elements of the page that name a text. */
 export function fillTexts() {
   const { documentElement } = document;
-  documentElement.lang = text("@@ui_locale").split(/[_-]/)[0] ?? "en";
+  documentElement.lang = text("language");
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = text(/** @type {HTMLElement} */ (element).dataset.text ?? "");
   if (documentElement.dataset.title !== undefined) document.title = `${text(documentElement.dataset.title)} · ${text("name")}`;
 }

@@ -1,4 +1,5 @@
-// Loads the texts of the shared modules in the language of the browser. English needs none.
+// Loads the texts of the shared modules in the language of the extension's own texts, which the
+// browser chooses. English needs none.
 
 import { setLanguage } from "../../js/language.js";
 import { browser } from "./browser.js";
@@ -16,7 +17,7 @@ export function speakBrowserLanguage() {
 }
 
 async function load() {
-  const [language = ""] = String(browser.i18n.getMessage("@@ui_locale")).split(/[_-]/);
+  const language = browser.i18n.getMessage("language");
   if (!LANGUAGES.includes(language)) return;
   const dictionary = await (await fetch(browser.runtime.getURL(`extension/words/${language}.json`))).json();
   setLanguage(language, dictionary);
