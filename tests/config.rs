@@ -1,6 +1,8 @@
 //! Tests of the configuration as operators see it: each rule is broken once, with one change at a
 //! time, and the exact message is expected.
 
+mod jobs;
+
 use std::fs;
 
 use crate::support::config_fixture::{ConfigFixture, GOOD};
@@ -59,6 +61,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "drive        home is the user's home",
         "drive        scratch is /scratch",
         "product      disk of storage (storage, 1 GB): registered at UCloud when the server starts",
+        "jobs         are started on Slurm with the programs in /bin, in jobs of the drive home, for 48 h at most; looked up every 7 s; extended and suspended by the server's account",
         "SSH keys     that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
         "terminals    are not offered",
         "applications that jobs may run: workflows whose script the user signs",
@@ -266,7 +269,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "[sessions]",
         "[session]",
-        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `ssh`, `terminals`, `applications`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `slurm`, `ssh`, `terminals`, `applications`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`",
     );
     check(
         "key = \"key.pem\"",

@@ -17,6 +17,9 @@ pub const USERNAME_MAX: usize = 256;
 /// Longest project id accepted, in bytes. UCloud's are UUIDs or short words.
 pub const PROJECT_MAX: usize = 128;
 
+/// Most digits in Core's id of a job: 63 bits.
+pub const CORE_JOB_ID_MAX: usize = 19;
+
 /// A malformed name. The text says which rule the name breaks, and never quotes the name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IdentityRejection {
@@ -43,6 +46,9 @@ pub enum IdentityRejection {
     /// Not 1 to 64 letters, digits, dots, `-` or `_`.
     #[error("a call name is 1 to 64 letters, digits, '.', '-' or '_'")]
     CallName,
+    /// Not 1 to 19 digits.
+    #[error("a job's id is 1 to {CORE_JOB_ID_MAX} digits")]
+    CoreJobId,
 }
 
 /// Makes a string newtype. `parse` is the only constructor, also for serde. The text is shared,
@@ -133,6 +139,14 @@ checked_string!(
     IdentityRejection::CallName,
     |text| (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+);
+
+checked_string!(
+    /// Core's id of a job. Core chooses it after the user has signed, so it is a label and never an
+    /// authority (protocol, section 12). Digits only, so it is safe as a file name.
+    CoreJobId,
+    IdentityRejection::CoreJobId,
+    |text| (1..=CORE_JOB_ID_MAX).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
 );
 
 checked_string!(
@@ -404,6 +418,18 @@ mod tests {
         let host = |last: usize| format!("https://{0}.{0}.{0}.{1}", label(63), label(last));
         check(&host(61), true);
         check(&host(62), false);
+    }
+
+    #[test]
+    fn ids_of_jobs_are_digits() {
+        let check = |text: &str, want: bool| assert_eq!(CoreJobId::parse(text).is_ok(), want, "{text:?}");
+        check("54112", true);
+        check("0", true);
+        check(&"9".repeat(19), true);
+        check(&"9".repeat(20), false);
+        for bad in ["", "-1", "+1", "1.0", " 1", "1\n", "1/2", "..", "١", "0x1"] {
+            check(bad, false);
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
 use countersign_config::{
     Accept, Applications, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch,
-    Maintenance, Mapper, MappingStart, Names, Product, Sandbox, SshKeysOf, Terminals, V1, show_size,
+    Maintenance, Mapper, MappingStart, Names, Operator, Product, ProductKind, Sandbox, Slurm, SshKeysOf, Terminals, V1,
+    show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
@@ -31,6 +32,9 @@ const ALWAYS_CONNECTED: [&str; 5] = ["ucloud", "aau", "k8s", "k8", "K8"];
 
 /// Bytes of a GiB.
 const GIB: u64 = 1024 * 1024 * 1024;
+
+/// Slurm's programs that jobs need.
+const SLURM_PROGRAMS: [&str; 7] = ["sbatch", "squeue", "sacct", "scancel", "srun", "scontrol", "sinfo"];
 
 /// One line of the description.
 #[derive(Debug, Serialize)]
@@ -121,6 +125,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         mapping,
         drives,
         products,
+        slurm,
         ssh,
         terminals,
         applications,
@@ -270,6 +275,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         let cost = format!("{price} {}{each}{free}", accounting.unit);
         line("product", format!("{name} of {category} ({kind}, {cost}): registered at UCloud when the server starts"))
     }));
+    lines.push(line("jobs", jobs_in_words(slurm.as_ref())));
     let ssh_keys = match ssh.keys {
         SshKeysOf::NoOne => "that users give UCloud are not installed",
         SshKeysOf::Everybody => "that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
@@ -286,6 +292,30 @@ fn account_of(config: &Config) -> Vec<Line> {
     lines.push(line("state", format!("in {}", state.directory.display())));
     lines.push(line("audit log", audit_in_words(audit)));
     lines
+}
+
+fn jobs_in_words(slurm: Option<&Slurm>) -> String {
+    let Some(Slurm { commands, drive, job_folder, poll, operator, time_max_h, .. }) = slurm else {
+        return "are not started: there is no [slurm]".to_owned();
+    };
+    let operator = match operator {
+        Operator::Granted => "; extended and suspended by the server's account",
+        Operator::NotGranted => "",
+    };
+    format!(
+        "are started on Slurm with the programs in {}, in {job_folder} of the drive {drive}, for {time_max_h} h at \
+         most; looked up every {} s{operator}",
+        commands.display(),
+        poll.as_secs()
+    )
+}
+
+/// The programs that are not where `[slurm]` says.
+fn missing_programs(slurm: &Slurm) -> Option<String> {
+    let is_missing = |program: &&str| !slurm.commands.join(program).is_file();
+    let missing: Vec<&str> = SLURM_PROGRAMS.iter().copied().filter(is_missing).collect();
+    let directory = slurm.commands.display();
+    (!missing.is_empty()).then(|| format!("{directory} has no {}: no job can be started", missing.join(", ")))
 }
 
 const fn sandbox_in_words(sandbox: Sandbox) -> &'static str {
@@ -383,7 +413,8 @@ fn clock_remark(config: &Config) -> Option<String> {
 /// Settings that are allowed but possibly unintended.
 fn remarks(config: &Config) -> Vec<String> {
     let mut remarks = Vec::new();
-    let Config { provider, core, gateway, intent, sessions, drives, products, connection, maintenance, .. } = config;
+    let Config { provider, core, gateway, intent, sessions, drives, products, slurm, connection, maintenance, .. } =
+        config;
     if ALWAYS_CONNECTED.contains(&provider.id.as_str()) {
         remarks.push(format!(
             "UCloud treats a provider called {:?} as connected for every user, and never asks it",
@@ -442,5 +473,9 @@ fn remarks(config: &Config) -> Vec<String> {
     if products.is_empty() {
         remarks.push("there are no products, so UCloud offers nothing of this provider".to_owned());
     }
+    if slurm.is_some() && !products.iter().any(|product| product.kind == ProductKind::Compute) {
+        remarks.push("there is no product of type \"compute\", so no job can be started".to_owned());
+    }
+    remarks.extend(slurm.as_ref().and_then(missing_programs));
     remarks
 }

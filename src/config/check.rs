@@ -9,6 +9,7 @@ mod findings;
 mod outside;
 mod products;
 mod served;
+mod slurm;
 mod users;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use serde::Deserialize as _;
 use toml::de::{DeTable, Deserializer};
 
 use crate::check::findings::{Findings, PROBLEMS_MAX, Site};
+use crate::check::products::Jobs;
 use crate::file::File;
 use crate::problem::{ConfigError, Reason};
 use crate::spans;
@@ -82,8 +84,10 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let sessions = users::sessions(&file.sessions, findings);
     let instances = users::instances(file.instances, gateway.as_ref(), findings);
     let mapping = users::mapping(file.mapping, site, findings);
-    let products = products::products(file.products, findings);
+    let jobs = if file.slurm.is_some() { Jobs::Started } else { Jobs::NotStarted };
+    let products = products::products(file.products, jobs, findings);
     let drives = served::drives(file.drives, &products, findings);
+    let slurm = slurm::slurm(file.slurm, &drives, site, findings);
     let ssh = served::ssh(&file.ssh);
     let terminals = served::terminals(&file.terminals);
     let applications = applications::applications(file.applications, site, findings);
@@ -106,6 +110,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         mapping: mapping?,
         drives,
         products,
+        slurm: slurm.map_or(Some(None), |slurm| slurm.map(Some))?,
         ssh,
         terminals,
         applications: applications?,

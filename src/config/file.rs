@@ -39,6 +39,7 @@ table! {
         mapping: MappingTable,
         drives: Vec<Spanned<DriveTable>>,
         products: Vec<Spanned<ProductTable>>,
+        slurm: Option<SlurmTable>,
         ssh: SshTable,
         terminals: TerminalsTable,
         applications: ApplicationsTable,
@@ -174,6 +175,23 @@ table! {
         memory_model: Typed<String>,
         gpu: Typed<i64>,
         gpu_model: Typed<String>,
+        partition: Typed<String>,
+        qos: Typed<String>,
+        account: Typed<String>,
+        constraint: Typed<String>,
+    }
+}
+
+table! {
+    /// `[slurm]`
+    SlurmTable {
+        commands: Typed<String>,
+        config: Typed<String>,
+        drive: Typed<String>,
+        job_folder: Typed<String>,
+        poll_s: Typed<i64>,
+        operator: Typed<bool>,
+        time_max_h: Typed<i64>,
     }
 }
 

@@ -20,6 +20,7 @@ mod problem;
 mod products;
 mod quantity;
 mod secret_file;
+mod slurm;
 mod spans;
 mod storage;
 mod tls;
@@ -48,6 +49,7 @@ pub use crate::problem::ConfigError;
 pub use crate::products::{Accounting, Frequency, Machine, Product, ProductKind};
 pub use crate::quantity::{BODY_DEFAULT, show_size};
 pub use crate::secret_file::{SecretFile, SecretFileError};
+pub use crate::slurm::{Operator, Placement, Slurm};
 pub use crate::storage::{
     Audit, DRIVE_NUMBERS, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, UNFINISHED, Witness,
 };
@@ -81,6 +83,8 @@ pub struct Config {
     pub drives: Vec<Drive>,
     /// `[[products]]`.
     pub products: Vec<Product>,
+    /// `[slurm]`; `None` if this provider starts no jobs.
+    pub slurm: Option<Slurm>,
     /// SSH keys for logging in.
     pub ssh: Ssh,
     pub terminals: Terminals,

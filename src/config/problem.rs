@@ -223,6 +223,10 @@ pub(crate) enum Reason {
     CategoryDiffers(String),
     #[error("is none of the products of type \"storage\"")]
     NoSuchProduct,
+    #[error("is none of the drives without {{group}} and {{name}}: each user has one folder for jobs")]
+    NoSuchDrive,
+    #[error("has to be an absolute path")]
+    NotAbsolute,
     /// Too long for a Unix socket's name.
     #[error("is longer than {0} bytes, so that the sockets in it would have no valid name")]
     SocketPath(usize),

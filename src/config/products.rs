@@ -5,6 +5,8 @@
 
 use serde::Deserialize;
 
+use crate::slurm::Placement;
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Product {
     pub name: String,
@@ -19,6 +21,8 @@ pub struct Product {
     pub is_hidden: bool,
     /// The hardware of its machines; all zero and empty for storage.
     pub machine: Machine,
+    /// How its jobs are submitted; all `None` for storage.
+    pub placement: Placement,
 }
 
 /// `products.type`.

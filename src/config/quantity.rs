@@ -70,6 +70,12 @@ pub(super) const MEMORY_GB: Range = Range { min: 0, max: 10_000_000, default: 0 
 /// More GPUs than a machine has.
 pub(super) const GPU: Range = Range { min: 0, max: 10_000, default: 0 };
 
+/// At least a second, so that Slurm is not flooded; users wait for news of their jobs this long.
+pub(super) const POLL_S: Range = Range { min: 1, max: 600, default: 5 };
+
+/// In hours: a week by default, a year at most.
+pub(super) const TIME_MAX_H: Range = Range { min: 1, max: 8_760, default: 168 };
+
 /// Parses a size: a whole number and its unit, such as `1 MiB`.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_once(' ')?;

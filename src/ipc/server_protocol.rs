@@ -5,6 +5,7 @@
 //! and nothing else. Refusals have a status and a [`Refused`] body.
 
 mod instances;
+mod jobs;
 
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyState, Protocol};
@@ -16,6 +17,9 @@ pub use self::instances::{
     DRIVES_MAKE, DRIVES_REMOVE, DRIVES_REPORT, DriveTable, DrivesReport, MadeDrive, Making, MakingAnswer,
     NumberedDrive, RemovedDrive, TASK_SILENCE_MAX_S, TASK_TEXT_MAX, TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown,
     TaskNumber, TaskState, TaskStatus, TaskTold,
+};
+pub use self::jobs::{
+    JOBS_EXTEND, JOBS_SUBMITTED, JOBS_SUSPEND, JobExtend, JobSubmitted, JobSuspend, OUTPUT_FOLDER_MAX,
 };
 
 /// Longest body of a request or answer. All keys of one user (16 of at most 1 KiB) are 16 KiB; an

@@ -77,6 +77,19 @@ name = "node"
 category = "cluster"
 type = "compute"
 cpu = 64
+partition = "standard"
+qos = "day"
+account = "shared"
+constraint = "avx512"
+
+[slurm]
+commands = "/bin"
+config = "/etc/slurm-b/slurm.conf"
+drive = "home"
+job_folder = "jobs"
+poll_s = 7
+operator = true
+time_max_h = 48
 
 [ssh]
 keys = true

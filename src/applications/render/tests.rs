@@ -4,7 +4,7 @@
 
 use std::process::{Command, Stdio};
 
-use countersign_config::{Accounting, Frequency, Machine, ProductKind};
+use countersign_config::{Accounting, Frequency, Machine, Placement, ProductKind};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -22,20 +22,17 @@ const PROGRAM: &str = "module() { :; }\nprogram() { printf '%s\\0' \"$@\"; }\ngm
 const PROOF: &str = "/tmp/countersign-value-ran";
 
 fn product() -> Product {
+    let [unit, unit_plural] = ["Core", "Cores"].map(str::to_owned);
     Product {
         name: "cluster-4-vcpu".to_owned(),
         category: "cluster".to_owned(),
         kind: ProductKind::Compute,
         description: String::new(),
         price: 4,
-        accounting: Accounting {
-            unit: "Core".to_owned(),
-            unit_plural: "Cores".to_owned(),
-            frequency: Frequency::Minute,
-            is_free: false,
-        },
+        accounting: Accounting { unit, unit_plural, frequency: Frequency::Minute, is_free: false },
         is_hidden: false,
         machine: Machine { cpu: 4, cpu_model: "EPYC 7742".to_owned(), memory_gb: 16, ..Machine::default() },
+        placement: Placement::default(),
     }
 }
 

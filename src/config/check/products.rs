@@ -7,7 +7,7 @@ use crate::drives::is_name;
 use crate::file::{ProductTable, Typed};
 use crate::problem::Reason;
 use crate::quantity::{CPU, GPU, MEMORY_GB, PRICE};
-use crate::{Accounting, Frequency, Machine, Product, ProductKind};
+use crate::{Accounting, Frequency, Machine, Placement, Product, ProductKind};
 
 /// Longest description, unit or model, in bytes.
 const TEXT_MAX: usize = 1024;
@@ -15,11 +15,21 @@ const TEXT_MAX: usize = 1024;
 /// Keys for machines alone.
 const NEEDS_COMPUTE: Reason = Reason::Idle("the product's type is \"compute\"");
 
-pub(super) fn products(tables: Vec<Spanned<ProductTable>>, findings: &mut Findings<'_>) -> Vec<Product> {
+/// Keys for jobs alone.
+const NEEDS_SLURM: Reason = Reason::Idle("there is a table [slurm]");
+
+/// Whether the configuration has a table `[slurm]`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Jobs {
+    Started,
+    NotStarted,
+}
+
+pub(super) fn products(tables: Vec<Spanned<ProductTable>>, jobs: Jobs, findings: &mut Findings<'_>) -> Vec<Product> {
     let mut products: Vec<Product> = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
         let (span, key) = (table.span(), format!("products[{index}]"));
-        let Some(made) = product(&key, table.into_inner(), &products, findings) else { continue };
+        let Some(made) = product(&key, table.into_inner(), &products, jobs, findings) else { continue };
         let differs = |other: &&Product| {
             other.category == made.category && (other.kind != made.kind || other.accounting != made.accounting)
         };
@@ -31,7 +41,13 @@ pub(super) fn products(tables: Vec<Spanned<ProductTable>>, findings: &mut Findin
     products
 }
 
-fn product(key: &str, table: ProductTable, others: &[Product], findings: &mut Findings<'_>) -> Option<Product> {
+fn product(
+    key: &str,
+    table: ProductTable,
+    others: &[Product],
+    jobs: Jobs,
+    findings: &mut Findings<'_>,
+) -> Option<Product> {
     let what = "the product's name at UCloud";
     let is_taken = |name: &str| others.iter().any(|other| other.name == name);
     let name_is = name(&format!("{key}.name"), table.name, what, findings, is_taken);
@@ -59,9 +75,21 @@ fn product(key: &str, table: ProductTable, others: &[Product], findings: &mut Fi
     spans.extend(numbers.iter().filter_map(|(_, typed, _)| typed.as_ref().map(Spanned::span)));
     let [cpu, memory_gb, gpu] =
         numbers.map(|(member, typed, range)| findings.number(&format!("{key}.{member}"), typed.as_ref(), range));
+    let placed = [
+        ("partition", table.partition),
+        ("qos", table.qos),
+        ("account", table.account),
+        ("constraint", table.constraint),
+    ];
+    let placed_spans: Vec<_> = placed.iter().filter_map(|(_, typed)| typed.as_ref().map(Spanned::span)).collect();
+    let placement = placement(key, placed, findings);
     if kind == ProductKind::Storage {
-        for span in spans {
+        for span in spans.into_iter().chain(placed_spans) {
             findings.add(key, Some(span), NEEDS_COMPUTE);
+        }
+    } else if jobs == Jobs::NotStarted {
+        for span in placed_spans {
+            findings.add(key, Some(span), NEEDS_SLURM);
         }
     }
     Some(Product {
@@ -85,7 +113,22 @@ fn product(key: &str, table: ProductTable, others: &[Product], findings: &mut Fi
             gpu: gpu?,
             gpu_model: gpu_model?,
         },
+        placement: placement?,
     })
+}
+
+/// How a product's jobs are submitted. `typed` holds each member's name and value.
+fn placement(key: &str, typed: [(&str, Typed<String>); 4], findings: &mut Findings<'_>) -> Option<Placement> {
+    let [partition, qos, account, constraint] = typed.map(|(member, typed)| match typed {
+        None => Some(None),
+        Some(typed) => placed(&format!("{key}.{member}"), &typed, findings).map(Some),
+    });
+    Some(Placement { partition: partition?, qos: qos?, account: account?, constraint: constraint? })
+}
+
+fn placed(key: &str, typed: &Spanned<String>, findings: &mut Findings<'_>) -> Option<String> {
+    let text = typed.get_ref();
+    findings.accept(key, &typed.span(), is_name(text).then(|| text.clone()).ok_or(Reason::Name))
 }
 
 /// A required name that is free, and needs no quoting in a path or in JSON.

@@ -1,0 +1,53 @@
+//! Messages of an account's processes for the server about jobs.
+//!
+//! The server believes none of it by itself: it tracks a job only if Slurm says that the job is the
+//! calling uid's, and changes only jobs on record for that uid.
+
+use countersign_keys::identity::{CoreJobId, Project, Username};
+use serde::{Deserialize, Serialize};
+
+/// Reports a job that the calling uid has submitted. [`JobSubmitted`] → `{}`. May be repeated.
+pub const JOBS_SUBMITTED: &str = "/jobs/submitted";
+/// Lengthens a running job of the calling uid. [`JobExtend`] → `{}`. Needs `slurm.operator`.
+pub const JOBS_EXTEND: &str = "/jobs/extend";
+/// Suspends or resumes a job of the calling uid. [`JobSuspend`] → `{}`. Needs `slurm.operator`.
+pub const JOBS_SUSPEND: &str = "/jobs/suspend";
+
+/// Longest UCloud path of a job's folder, in bytes.
+pub const OUTPUT_FOLDER_MAX: usize = 4_096;
+
+/// A job that the calling account has submitted to Slurm.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobSubmitted {
+    /// One of the account's users.
+    pub username: Username,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Project>,
+    pub core_id: CoreJobId,
+    /// Slurm's number, not 0.
+    pub slurm_id: u32,
+    /// Unix time, in seconds.
+    pub submitted_at: i64,
+    /// The UCloud path of the job's folder, for the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_folder: Option<String>,
+}
+
+/// An addition to the time limit of a job.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobExtend {
+    pub core_id: CoreJobId,
+    /// In minutes, at least 1.
+    pub minutes: u32,
+}
+
+/// Suspends a job, or resumes it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobSuspend {
+    pub core_id: CoreJobId,
+    /// `false` to resume.
+    pub suspend: bool,
+}

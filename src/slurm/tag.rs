@@ -1,0 +1,81 @@
+//! Finds a job by the random tag in its comment, after a crash between submission and its record.
+//!
+//! Comments are users' own text, so only JSON is read, and only for the account's own uid.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::commands::Commands;
+use crate::failure::SlurmFailure;
+use crate::job_id::SlurmJobId;
+use crate::program::Program;
+
+/// Longest time for an answer.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Length of a tag: 128 bits in hexadecimal digits.
+pub const TAG_LENGTH: usize = 32;
+
+/// What both programs print: an array of jobs, beside other members.
+#[derive(Deserialize)]
+struct Answer {
+    jobs: Vec<Value>,
+}
+
+impl Commands {
+    /// The job of this uid whose comment is `tag`, submitted within the last `since_s` seconds.
+    ///
+    /// Jobs that have left the queue are looked up in accounting, which knows comments only with
+    /// `AccountingStoreFlags=job_comment`. The caller's account should be that uid: Slurm may show
+    /// other accounts less.
+    ///
+    /// # Errors
+    /// Slurm gave no answer. The job may then exist.
+    pub async fn find_tag(&self, uid: u32, tag: &str, since_s: u64) -> Result<Option<SlurmJobId>, SlurmFailure> {
+        let uid_text = uid.to_string();
+        let arguments = ["--json", "--user", &uid_text];
+        let queue = self.run(Program::Squeue, &arguments, b"", WITHIN).await?;
+        if let Some(id) = in_answer(Program::Squeue, &queue.stdout, uid, tag)? {
+            return Ok(Some(id));
+        }
+        let since = format!("now-{since_s}");
+        let arguments = ["--json", "--user", &uid_text, "--starttime", &since];
+        let accounting = self.run(Program::Sacct, &arguments, b"", WITHIN).await?;
+        in_answer(Program::Sacct, &accounting.stdout, uid, tag)
+    }
+}
+
+/// The first job of that uid and tag. Only the members that decide are read, in the forms that
+/// Slurm 22.05 to 25.05 give them.
+fn in_answer(program: Program, json: &[u8], uid: u32, tag: &str) -> Result<Option<SlurmJobId>, SlurmFailure> {
+    let unreadable = |what| SlurmFailure::Unreadable { program, what };
+    let answer: Answer = serde_json::from_slice(json).map_err(|_| unreadable("it is not JSON with a list of jobs"))?;
+    let mut first = None;
+    for job in &answer.jobs {
+        // squeue 22.05 lists every job, whatever it is asked. sacct has no uid of a job's user, and
+        // lists those of the user alone.
+        let is_of_uid = program == Program::Sacct || number(&job["user_id"]) == Some(uid.into());
+        let comment = &job["comment"];
+        let comment = comment.as_object().map_or(Some(comment), |comments| comments.get("job"));
+        let comment = comment.and_then(Value::as_str);
+        if !is_of_uid || comment != Some(tag) {
+            continue;
+        }
+        let id = number(&job["job_id"]).and_then(|id| u32::try_from(id).ok());
+        let id = id.and_then(|id| SlurmJobId::try_from(id).ok()).ok_or_else(|| unreadable("a job has no id"))?;
+        first = Some(first.map_or(id, |first: SlurmJobId| first.min(id)));
+    }
+    Ok(first)
+}
+
+/// A number, or the object in which newer versions put one (`{"set": true, "number": 7}`).
+fn number(value: &Value) -> Option<u64> {
+    let Some(object) = value.as_object() else { return value.as_u64() };
+    let is_set = object.get("set").and_then(Value::as_bool) != Some(false);
+    object.get("number").and_then(Value::as_u64).filter(|_| is_set)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Tests of `[slurm]`, and of the keys of products that say how jobs are submitted.
+
+use std::fs;
+
+use super::{NAME, check, said};
+use crate::support::config_fixture::{ConfigFixture, GOOD};
+
+#[test]
+fn jobs_are_started_only_where_the_configuration_says_how() {
+    let drive = "slurm.drive: is none of the drives without {group} and {name}: each user has one folder for jobs";
+    check("drive = \"home\"", "drive = \"attic\"", drive);
+    let scratch = "id = \"scratch\"\npath = \"/scratch\"";
+    for made in ["id = \"g-{group}\"\npath = \"/{group}\"", "id = \"own-{name}\"\npath = \"~/Drives/{name}\""] {
+        let id = made.split('"').nth(1).unwrap();
+        let site = ConfigFixture::new();
+        let text = GOOD.replacen(scratch, made, 1).replacen("drive = \"home\"", &format!("drive = \"{id}\""), 1);
+        site.write("config.toml", &text, 0o644);
+        assert_eq!(site.placeless(), [drive]);
+    }
+    check(
+        "drive = \"home\"\n",
+        "",
+        "slurm.drive: is missing: the id of the drive that holds job folders, such as \"home\"",
+    );
+    for folder in ["", "..", "a/b", "/jobs", "-jobs"] {
+        let bad = format!("job_folder = \"{folder}\"");
+        check("job_folder = \"jobs\"", &bad, &format!("slurm.job_folder: {NAME}"));
+    }
+    check("commands = \"/bin\"", "commands = \"bin\"", "slurm.commands: has to be an absolute path");
+    check("config = \"/etc/slurm-b", "config = \"slurm-b", "slurm.config: has to be an absolute path");
+    check("poll_s = 7", "poll_s = 0", "slurm.poll_s: is not between 1 and 600");
+    check("time_max_h = 48", "time_max_h = 0", "slurm.time_max_h: is not between 1 and 8760");
+    for (key, value) in [("partition", "standard"), ("qos", "day"), ("account", "shared"), ("constraint", "avx512")] {
+        for bad in ["-x", "a b", "a,b", "", "a\\nb", "a=b"] {
+            check(
+                &format!("{key} = \"{value}\""),
+                &format!("{key} = \"{bad}\""),
+                &format!("products[1].{key}: {NAME}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_partition_means_something_only_with_slurm_and_a_machine() {
+    let site = ConfigFixture::new();
+    let (before, rest) = GOOD.split_once("[slurm]").unwrap();
+    let (_, after) = rest.split_once("[ssh]").unwrap();
+    site.write("config.toml", &format!("{before}[ssh]{after}"), 0o644);
+    let want = "products[1]: means nothing unless there is a table [slurm]";
+    assert_eq!(site.placeless(), [want; 4]);
+    check(
+        "name = \"disk\"",
+        "name = \"disk\"\npartition = \"fast\"",
+        "products[0]: means nothing unless the product's type is \"compute\"",
+    );
+}
+
+#[test]
+fn programs_that_users_run_are_not_replaced_by_others() {
+    let site = ConfigFixture::new();
+    fs::create_dir(site.path("slurm")).unwrap();
+    site.chmod("slurm", 0o777);
+    let commands = site.path("slurm");
+    site.flip("commands = \"/bin\"", &format!("commands = {commands:?}"));
+    assert_eq!(site.problems().len(), 1);
+    site.chmod("slurm", 0o755);
+    assert!(
+        said(&site).contains("has no sbatch, squeue, sacct, scancel, srun, scontrol, sinfo: no job can be started")
+    );
+}
