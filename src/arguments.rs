@@ -66,6 +66,9 @@ pub(crate) enum Mode {
     /// Put a restored, moved or damaged state directory back into service.
     #[command(subcommand)]
     State(State),
+    /// Review the applications that users' jobs may run.
+    #[command(subcommand)]
+    Apps(Apps),
     /// Check that server, gateway and logs work, and whether you are connected.
     #[command(after_help = "Examples:\n  countersign status\n  sudo countersign status --json")]
     Status(Output),
@@ -179,6 +182,96 @@ pub(crate) struct CommonFlags {
     /// A home directory other than the account's own, for development.
     #[arg(long, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
+}
+
+/// `countersign apps`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Apps {
+    /// List the applications that wait for a review.
+    ///
+    /// A user's job asked for each of them, and none was approved here. The text is the user's word
+    /// until you approve it.
+    #[command(after_help = "Example:\n  sudo countersign apps pending")]
+    Pending(Output),
+    /// Print everything that such an application runs, sets and asks for.
+    #[command(after_help = "Example:\n  sudo countersign apps show gromacs 2024.1")]
+    Show(AppsShow),
+    /// Print in words how it differs from an approved version.
+    #[command(after_help = "Example:\n  sudo countersign apps diff gromacs 2024.2 --with 2024.1")]
+    Diff(AppsDiff),
+    /// Approve it: jobs may run exactly this text under this name and version.
+    ///
+    /// Writes one file below applications.folder, which belongs to root. Users see the script that
+    /// it makes of their values before they sign.
+    #[command(after_help = "Example:\n  sudo countersign apps approve gromacs 2024.2 1f3a5c7e9b2d4f60")]
+    Approve(AppsApprove),
+    /// Reject it: it is not offered for a review again until the server restarts.
+    #[command(after_help = "Example:\n  sudo countersign apps reject gromacs 2024.2 1f3a5c7e9b2d4f60")]
+    Reject(AppsReject),
+    /// List the applications that are approved.
+    #[command(after_help = "Example:\n  countersign apps list --json | jq '.[].digest'")]
+    List(Output),
+}
+
+/// An application that waits for a review.
+#[derive(Args, Debug)]
+pub(crate) struct AppsNamed {
+    /// The application's name at UCloud.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The application's version at UCloud.
+    #[arg(value_name = "VERSION")]
+    pub(crate) version: String,
+    /// SHA-256 of its text, or its first 16 digits: needed if several texts of one version wait.
+    #[arg(value_name = "DIGEST")]
+    pub(crate) digest: Option<String>,
+}
+
+/// `countersign apps show`
+#[derive(Args, Debug)]
+pub(crate) struct AppsShow {
+    /// The application.
+    #[command(flatten)]
+    pub(crate) named: AppsNamed,
+    /// The output format.
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `countersign apps diff`
+#[derive(Args, Debug)]
+pub(crate) struct AppsDiff {
+    /// The application.
+    #[command(flatten)]
+    pub(crate) named: AppsNamed,
+    /// The approved version to compare with; by default the same, or the last one.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) with: Option<String>,
+    /// The output format.
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `countersign apps approve`
+#[derive(Args, Debug)]
+pub(crate) struct AppsApprove {
+    /// The application.
+    #[command(flatten)]
+    pub(crate) named: AppsNamed,
+    /// Do not ask for confirmation.
+    #[arg(long, requires = "digest")]
+    pub(crate) yes: bool,
+}
+
+/// `countersign apps reject`
+#[derive(Args, Debug)]
+pub(crate) struct AppsReject {
+    /// The application.
+    #[command(flatten)]
+    pub(crate) named: AppsNamed,
+    /// Do not ask for confirmation.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// The output format.

@@ -1,11 +1,13 @@
-//! The commands: `connect`, `keys`, `audit`, `state`, `status`, `calls`, `check-config`,
+//! The commands: `connect`, `keys`, `audit`, `state`, `apps`, `status`, `calls`, `check-config`,
 //! `completions`, `man`.
 //!
 //! A command does one thing and reports it on standard output. Failures go to standard error, with
-//! an exit code for each kind. No command prints a secret or does its work as root (P10).
+//! an exit code for each kind. No command prints a secret. None does its work as root (P10) but
+//! `apps approve`, whose file is root's.
 
 mod account;
 mod administrator;
+mod apps;
 mod audit;
 mod calls;
 mod check_config;
@@ -26,7 +28,7 @@ mod used_intents;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::arguments::{Audit, CheckConfig, Completions, Connect, Keys, Man, Output, State};
+use crate::arguments::{Apps, Audit, CheckConfig, Completions, Connect, Keys, Man, Output, State};
 use countersign_os::exit_code::Exit;
 use countersign_os::log::Chain;
 use countersign_os::quoted::escaped;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Audit(Audit),
     /// `state`
     State(State),
+    /// `apps`
+    Apps(Apps),
     /// `status`
     Status(Output),
     /// `calls`
@@ -68,6 +72,12 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
         Command::Audit(Audit::Prove(arguments)) => audit::prove(arguments, config),
         Command::Audit(Audit::Key(arguments)) => audit::key(arguments, config),
         Command::State(State::Accept(arguments)) => state::accept(&arguments, config),
+        Command::Apps(Apps::Pending(output)) => apps::pending(output, config),
+        Command::Apps(Apps::Show(arguments)) => apps::show_one(&arguments, config),
+        Command::Apps(Apps::Diff(arguments)) => apps::diff(&arguments, config),
+        Command::Apps(Apps::Approve(arguments)) => apps::approve(&arguments, config),
+        Command::Apps(Apps::Reject(arguments)) => apps::reject(&arguments, config),
+        Command::Apps(Apps::List(output)) => apps::list(output, config),
         Command::Status(output) => status::print(output, config),
         Command::Calls(output) => calls::print(output, config),
         Command::Completions(arguments) => manual::completions(arguments.shell),

@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
         Mode::Keys(command) => commands::run(Command::Keys(command), &config),
         Mode::Audit(command) => commands::run(Command::Audit(command), &config),
         Mode::State(command) => commands::run(Command::State(command), &config),
+        Mode::Apps(command) => commands::run(Command::Apps(command), &config),
         Mode::Status(output) => commands::run(Command::Status(output), &config),
         Mode::Calls(output) => commands::run(Command::Calls(output), &config),
         Mode::Completions(arguments) => commands::run(Command::Completions(arguments), &config),

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 mod accounts;
+mod apps;
 mod attacks;
 mod audit;
 mod commands;

@@ -7,6 +7,7 @@
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
 mod catalogue;
+mod differences;
 mod directive;
 mod invocation;
 mod render;
@@ -15,6 +16,7 @@ mod template;
 mod values;
 
 pub use crate::catalogue::{Approved, Catalogue, Listed, NameRejection, NotApproved, Startable, WorkflowOnly};
+pub use crate::differences::{Difference, contents, differences};
 pub use crate::directive::{Directive, DirectiveRejection, Own};
 pub use crate::invocation::{ApplicationType, Digest, INVOCATION_MAX, Invocation, InvocationRejection};
 pub use crate::render::{RenderFailure, Rendered, Site, render};

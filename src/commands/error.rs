@@ -10,6 +10,7 @@ use countersign_keys::keyring::KeyRejection;
 use countersign_keys::store::sealed_store::UnsealedStore;
 
 use crate::commands::account::AccountFailure;
+use crate::commands::apps::review_failure::ReviewFailure;
 use crate::commands::instance_key::InstanceKeyFailure;
 use crate::commands::offer::OfferMismatch;
 use countersign_audit::proof::ProofRejection;
@@ -197,6 +198,9 @@ pub(crate) enum CommandError {
     /// Reading or writing the terminal failed.
     #[error("cannot write the output or read the answer")]
     Terminal(#[source] io::Error),
+    /// An application cannot be reviewed.
+    #[error(transparent)]
+    Review(#[from] ReviewFailure),
     /// The async runtime cannot be started.
     #[error("cannot start the async runtime")]
     Runtime(#[source] io::Error),
@@ -230,6 +234,7 @@ impl CommandError {
             }
             Self::Pins(failure) => exit_of_pins(failure),
             Self::InstanceKey(failure) => failure.exit(),
+            Self::Review(failure) => failure.exit(),
             Self::Refused { .. }
             | Self::Declined
             | Self::Place(_)

@@ -47,6 +47,9 @@ pub enum ErrorCode {
     /// The user's account, or this host, needs repair; the sentence says how. Neither 503 nor 449,
     /// after which UCloud repeats a request whose intent is consumed.
     AccountUnusable,
+    /// The application of a job was not approved, or is not the approved one. Not a 5xx, whose text
+    /// UCloud hides from the user, and not 449 or 503, after which UCloud repeats the request.
+    ApplicationNotApproved,
     /// Not possible in the present state.
     Conflict,
     /// The account or the user is connected to another.
@@ -113,6 +116,11 @@ impl ErrorCode {
             Self::AccountUnusable => {
                 (409, "ACCOUNT_UNUSABLE", "your account at the computing centre has to be put right first")
             }
+            Self::ApplicationNotApproved => (
+                409,
+                "APPLICATION_NOT_APPROVED",
+                "this application is not approved at the computing centre yet: its staff have been asked to review it",
+            ),
             Self::Conflict => (409, "CONFLICT", "not as things stand"),
             Self::MappedOtherwise => (409, "MAPPED_OTHERWISE", "the account or the user is connected to another"),
             Self::KeyExists => (409, "KEY_REFUSED", "this key is there already"),

@@ -4,6 +4,7 @@
 //! changes only its own data. Uid 0 and the server's own uid may also list and remove for others,
 //! and nothing else. Refusals have a status and a [`Refused`] body.
 
+mod applications;
 mod instances;
 mod jobs;
 
@@ -13,6 +14,11 @@ pub use countersign_keys::store::records::{Begun, Death};
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::applications::{
+    APPLICATION_MAX, APPLICATION_NAME_MAX, APPLICATIONS_DECIDE, APPLICATIONS_OFFERED, APPLICATIONS_PENDING,
+    APPLICATIONS_SHOW, ApplicationDecided, ApplicationDecision, ApplicationNamed, ApplicationOffered, ApplicationText,
+    PendingApplication, PendingApplications,
+};
 pub use self::instances::{
     DRIVES_MAKE, DRIVES_REMOVE, DRIVES_REPORT, DriveTable, DrivesReport, MadeDrive, Making, MakingAnswer,
     NumberedDrive, RemovedDrive, TASK_SILENCE_MAX_S, TASK_TEXT_MAX, TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown,

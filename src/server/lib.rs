@@ -5,6 +5,7 @@
 //! the gateway can only query, and an instance is identified by its uid.
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
+mod applications;
 mod audit;
 mod connections;
 mod core;
@@ -36,6 +37,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStora
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use self::applications::pending_table::PendingTable;
 use self::audit::signer::{AuditFailure, CheckpointSigner};
 use self::core::client::{CoreCalls, CoreFailure};
 use self::core::task_table::TaskTable;
@@ -161,6 +163,7 @@ async fn serve(
         invalidations,
         used_intents: UsedIntents::new(&config.terms()),
         passkeys: PasskeyCeremonies::new(&config.provider.origin, &config.provider.id),
+        pending_applications: PendingTable::default(),
         polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
         turns: Arc::default(),
         entries: Arc::default(),

@@ -10,6 +10,7 @@ use countersign_keys::store::sealed_store::SealedStore;
 use countersign_keys::store::sled_store::SledStore;
 use tokio::sync::{Notify, watch};
 
+use crate::applications::pending_table::PendingTable;
 use crate::core::task_table::TaskTable;
 use crate::gateway::invalidations::Invalidations;
 use crate::http::reply::{Refusal, blocking};
@@ -46,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) tasks: TaskTable,
     /// Intents that users' own browsers have used at the server.
     pub(crate) used_intents: UsedIntents,
+    /// Applications that wait for a review.
+    pub(crate) pending_applications: PendingTable,
     /// Long polls of the connection page, by ticket.
     pub(crate) polls: Arc<Counted<TicketHash>>,
     /// Threads for blocking work, by sender.

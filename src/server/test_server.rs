@@ -21,6 +21,7 @@ use countersign_portal::{Algorithm, BrowserKey, CoreKeys, Intent};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::applications::pending_table::PendingTable;
 use crate::audit::record::AuditedAction;
 use crate::connections::{approval, offer};
 use crate::core::service_calls;
@@ -137,6 +138,7 @@ impl TestServer {
             invalidations,
             used_intents: UsedIntents::new(&config.terms()),
             passkeys: PasskeyCeremonies::new(&config.provider.origin, &config.provider.id),
+            pending_applications: PendingTable::default(),
             polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
             turns: Arc::default(),
             entries: Arc::default(),

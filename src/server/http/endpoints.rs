@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::callers::{Caller, Callers};
 use super::reply::{Refusal, answer, message, rejected};
+use crate::applications;
 use crate::audit::record::{AuditedAction, Sender};
 use crate::connections::{approval, list, offer};
 use crate::core::service_calls::AboutUser;
@@ -43,6 +44,9 @@ const CALLERS_MAX: usize = 4_096;
 
 /// Longest body of an operation, in bytes. An RSA-4096 key as base64 is under 1 KiB.
 const IPC_BODY_MAX: usize = 16 * 1024;
+
+/// Longest body with an application in it, in bytes: its quotes are escaped.
+const OFFER_BODY_MAX: usize = 256 * 1024;
 
 /// Longest body from the connection page, in bytes.
 const PAGE_BODY_MAX: usize = 16 * 1024;
@@ -179,7 +183,8 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
     let (head, body) = request.into_parts();
     // Read the body even of a refused request: closing a socket with unread data discards the
     // response.
-    let body = read_body(body, IPC_BODY_MAX).await;
+    let body_max = if head.uri.path() == ipc::APPLICATIONS_OFFERED { OFFER_BODY_MAX } else { IPC_BODY_MAX };
+    let body = read_body(body, body_max).await;
     if !caller.may_ask(Instant::now()) {
         let mut reply =
             answer::<Empty>(Err(Refusal::too_many("too many requests to the provider: try again in a moment")));
@@ -208,6 +213,14 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::DRIVES_REMOVE => within.ask(|removed| drives::remove(server, uid, removed)).await,
         ipc::TASKS_BEGIN => within.ask(|begun| tasks::begin(server, uid, begun)).await,
         ipc::TASKS_TELL => within.ask(|told| async move { tasks::tell(server, uid, told) }).await,
+        ipc::APPLICATIONS_OFFERED => {
+            within.ask(|offered| async move { applications::offered(server, uid, offered) }).await
+        }
+        ipc::APPLICATIONS_PENDING => within.ask(|_: Empty| async move { applications::pending(server, uid) }).await,
+        ipc::APPLICATIONS_SHOW => within.ask(|named| async move { applications::show(server, uid, &named) }).await,
+        ipc::APPLICATIONS_DECIDE => {
+            within.ask(|decided| async move { applications::decide(server, uid, &decided) }).await
+        }
         ipc::WHOAMI => within.ask(|_: Empty| list::whoami(server, uid)).await,
         _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
     }
