@@ -24,6 +24,7 @@ mod gateway_unit;
 mod hostile;
 mod ingress;
 mod intent_v1;
+mod jobs;
 mod kill;
 mod mapper;
 mod mishaps;

@@ -4,6 +4,7 @@ pub(crate) mod cli_fixture;
 pub(crate) mod config_fixture;
 pub(crate) mod machine;
 pub(crate) mod program;
+pub(crate) mod slurm;
 pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod test_site;

@@ -39,6 +39,24 @@ export const BEHAVIOURS = [
     why: "The token came through Core, and is worth nothing without your signature for its use.",
   },
   {
+    id: "application",
+    name: "Swaps the application",
+    does: "When you start a job, it sends a script of its own under the application's name.",
+    why: "The centre runs the application that its staff approved under that name, and no other.",
+  },
+  {
+    id: "number",
+    name: "Starts your job twice",
+    does: "Sends your job a second time, under another number.",
+    why: "A signature is good for one use, whatever number Core gives the job.",
+  },
+  {
+    id: "job",
+    name: "Ends another job",
+    does: "When you end a job, it names another one.",
+    why: "Your signature covers the job's number.",
+  },
+  {
     id: "disguise",
     name: "Lies to your signer",
     does: "When you make a folder, its page asks your signer for a deletion.",
@@ -49,6 +67,11 @@ export const BEHAVIOURS = [
 /** Who and what is here: provider, desk, users. */
 export async function site() {
   return answerOf(await fetch("/site.json"));
+}
+
+/** The jobs that UCloud knows of a user. */
+export async function jobsOf(username) {
+  return answerOf(await fetch(`/jobs.json?${new URLSearchParams({ as: username })}`));
 }
 
 /** What UCloud knows of a user's work at the centre. */

@@ -4,6 +4,7 @@
 import { connectSigner } from "/sdk/index.js";
 import { ask, BEHAVIOURS, site } from "/page/core.js";
 import { folderOf, nameOf, show, showNothing } from "/page/files.js";
+import { chooseApplication, listJobs, specificationOf } from "/page/jobs.js";
 import { forgetTasks, watchTasks } from "/page/tasks.js";
 import { showTerminal } from "/page/terminal.js";
 import { Stopped, chooseFile, chooseFolder, download, sendFile, sendFolder } from "/page/transfers.js";
@@ -51,6 +52,7 @@ at("users").addEventListener("change", (event) => {
   forgetTasks();
   showNothing("Not opened yet.");
   tellConnected();
+  listJobs(user.username, endJob);
 });
 
 function choice(group, value, name, does, checked) {
@@ -183,6 +185,28 @@ async function change(what, call, items) {
       tellAttempt(what, attempt, answer.status === 200);
     }
     await list(folder);
+  });
+}
+
+// --- Jobs -------------------------------------------------------------------------------------------------------
+
+chooseApplication(here.applications);
+
+at("start-job").addEventListener("click", async () => {
+  const { application, specification } = specificationOf(here.provider.id);
+  await jobCall(`start the job ${application}`, "jobs.create", [{ specification }]);
+});
+
+const endJob = (id) => jobCall(`end job ${id}`, "jobs.terminate", [{ id }]);
+
+/** A call about jobs: the signer shows the script that the centre would run. */
+async function jobCall(what, call, items) {
+  await trying(what, async () => {
+    const { answer, attempt } = await signed(call, { items });
+    if (attempt !== null) tellAttempt(what, attempt, answer.status === 200);
+    else if (answer.status !== 200) return tellRefusal(what, answer);
+    else tell("good", "Done.", [["You", what]]);
+    await listJobs(user.username, endJob);
   });
 }
 

@@ -5,10 +5,12 @@
 //! test alters them. It ends where the real Core's process ends; a test that did not expect that
 //! end fails.
 
+pub mod applications;
 pub mod bodies;
 pub mod control;
 mod deed;
 pub mod events;
+mod job_deed;
 mod keys;
 mod polls;
 mod process;
@@ -26,6 +28,7 @@ use bytes::Bytes;
 
 pub use self::control::{Control, ControlCall, Outage};
 pub use self::deed::{Brings, Deed};
+pub use self::job_deed::JobDeed;
 pub use self::keys::{
     CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,
     token_header,

@@ -42,6 +42,28 @@ fn replace(value: &mut Value, from: &str, to: &str) {
     }
 }
 
+/// Sends another application under the name that the user signed.
+#[must_use]
+pub fn another_application(request: Request, application: &Value) -> Request {
+    request.altered(|body| {
+        if let Some(place) = body.pointer_mut("/items/0/status/resolvedApplication") {
+            place.clone_from(application);
+        }
+    })
+}
+
+/// Sends a job under another number of Core.
+#[must_use]
+pub fn another_job(request: Request, number: &str) -> Request {
+    request.altered(|body| {
+        for pointer in ["/items/0/id", "/items/0/job/id"] {
+            if let Some(place) = body.pointer_mut(pointer) {
+                *place = json!(number);
+            }
+        }
+    })
+}
+
 /// Adds an item that the user did not sign: the first one, with `from` replaced by `to`.
 #[must_use]
 pub fn item_added(request: Request, from: &str, to: &str) -> Request {

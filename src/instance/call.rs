@@ -12,6 +12,10 @@ use crate::files::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retr
 /// The answer to a call that no code implements here.
 pub(crate) const NOT_OFFERED: &str = "this provider does not offer this";
 
+/// The answer to a call for which Slurm has no equivalent.
+const NO_ATTACHING: &str =
+    "the files and other resources of a running job cannot be changed at this computing centre: start another job";
+
 /// A call that Core sends for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -25,8 +29,25 @@ pub(crate) enum Call {
     },
     ControlTask(TaskControl),
     Search(Search),
-    /// The provider does not offer it. There are no jobs, for example.
+    Jobs(JobsCall),
+    /// Follows a job's output, on a WebSocket.
+    Follow {
+        id: String,
+    },
+    /// The provider does not offer it, for this reason.
+    Refused(&'static str),
+    /// The provider does not offer it.
     NotOffered,
+}
+
+/// A call about jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobsCall {
+    Create,
+    Terminate,
+    Extend,
+    Suspend,
+    Unsuspend,
 }
 
 /// What a one-time token opens.
@@ -35,6 +56,8 @@ pub(crate) enum SessionKind {
     Download,
     Upload,
     Terminal,
+    /// A shell in a job.
+    JobSession,
 }
 
 /// A change of the user's drives.
@@ -64,6 +87,7 @@ pub(crate) struct Search {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DirectCall {
     ListDrives,
+    PreviewJob,
     ListKeys,
     RenewKey,
     RemoveKey,
@@ -91,6 +115,14 @@ impl Call {
             names::FILES_CREATE_DOWNLOAD => Self::Issue(SessionKind::Download),
             names::FILES_CREATE_UPLOAD => Self::Issue(SessionKind::Upload),
             names::JOBS_OPEN_TERMINAL_IN_FOLDER => Self::Issue(SessionKind::Terminal),
+            names::JOBS_OPEN_INTERACTIVE_SESSION => Self::Issue(SessionKind::JobSession),
+            names::JOBS_CREATE => Self::Jobs(JobsCall::Create),
+            names::JOBS_TERMINATE => Self::Jobs(JobsCall::Terminate),
+            names::JOBS_EXTEND => Self::Jobs(JobsCall::Extend),
+            names::JOBS_SUSPEND => Self::Jobs(JobsCall::Suspend),
+            names::JOBS_UNSUSPEND => Self::Jobs(JobsCall::Unsuspend),
+            names::JOBS_FOLLOW => Self::Follow { id: text(each.first()?, "id") },
+            names::JOBS_ATTACH_RESOURCE | names::JOBS_DETACH_RESOURCE => Self::Refused(NO_ATTACHING),
             names::FILES_COLLECTIONS_CREATE => Self::Drives(DrivesCall::Create),
             names::FILES_COLLECTIONS_RENAME => Self::Drives(DrivesCall::Rename),
             names::FILES_COLLECTIONS_DELETE => Self::Drives(DrivesCall::Delete),
@@ -105,6 +137,7 @@ impl DirectCall {
     pub(crate) fn of(permit: &Permit<'_, '_, DirectRequest>) -> Self {
         match permit.row().call().as_str() {
             names::DRIVES_LIST => Self::ListDrives,
+            names::JOBS_PREVIEW => Self::PreviewJob,
             names::KEYS_LIST => Self::ListKeys,
             names::KEYS_RENEW => Self::RenewKey,
             names::KEYS_REMOVE => Self::RemoveKey,
@@ -195,7 +228,17 @@ mod tests {
         check("files.createDownload", item, Call::Issue(SessionKind::Download));
         check("files.createUpload", item, Call::Issue(SessionKind::Upload));
         check("jobs.openTerminalInFolder", r#"{"items":[{"folder":"/d"}]}"#, Call::Issue(SessionKind::Terminal));
-        check("jobs.terminate", item, Call::NotOffered);
+        check("jobs.create", r#"{"items":[{"id":"7","specification":{"name":"n"}}]}"#, Call::Jobs(JobsCall::Create));
+        check("jobs.terminate", item, Call::Jobs(JobsCall::Terminate));
+        let about = r#"{"items":[{"job":{"id":"7"}}]}"#;
+        check("jobs.extend", about, Call::Jobs(JobsCall::Extend));
+        check("jobs.suspend", about, Call::Jobs(JobsCall::Suspend));
+        check("jobs.unsuspend", about, Call::Jobs(JobsCall::Unsuspend));
+        check("jobs.openInteractiveSession", about, Call::Issue(SessionKind::JobSession));
+        check("jobs.follow", r#"{"type":"init","job":{"id":"7"}}"#, Call::Follow { id: "7".to_owned() });
+        check("jobs.attachResource", r#"{"job":{"id":"7"},"resource":{}}"#, Call::Refused(NO_ATTACHING));
+        check("jobs.detachResource", r#"{"job":{"id":"7"},"resource":{}}"#, Call::Refused(NO_ATTACHING));
+        check("jobs.updateLabels", item, Call::NotOffered);
         check("files.collections.delete", item, Call::Drives(DrivesCall::Delete));
         let renamed = r#"{"items":[{"id":"1","newTitle":"x"}]}"#;
         check("files.collections.rename", renamed, Call::Drives(DrivesCall::Rename));

@@ -75,7 +75,9 @@ impl Instance {
                     Err(error) => whole(error.reply()),
                 }
             }
-            Ok((Scope::Shell { .. }, _)) => whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket")),
+            Ok((Scope::Shell { .. } | Scope::JobShell(_), _)) => {
+                whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket"))
+            }
             Err(error) => whole(ErrorCode::NotFound.reply_with(&error.to_string())),
         }
     }
@@ -105,12 +107,14 @@ impl Instance {
         self.files.drive_numbers().learn_for(permit.items()).await;
         match Call::of(permit) {
             Call::Files(request) => self.perform_files(permit, request, within).await,
-            Call::Issue(kind) => issue::issue(permit, kind, &self.files, &self.sessions).await,
+            Call::Issue(kind) => issue::issue(permit, kind, &self.files, &self.sessions, &self.jobs).await,
             Call::Drives(call) => user_made::answer(permit, call, &self.files, self.drive_maker.as_ref()).await,
             Call::InstallSshKeys { keys } => self.install_ssh_keys(keys).await,
             Call::ControlTask(control) => self.control_task(permit.username(), &control),
-            // A search comes as a message on a WebSocket.
-            Call::Search(_) | Call::NotOffered => ErrorCode::NotFound.reply_with(NOT_OFFERED),
+            Call::Jobs(call) => self.jobs.answer(permit, call, within).await,
+            Call::Refused(why) => ErrorCode::NotFound.reply_with(why),
+            // A search and a follower come as messages on a WebSocket.
+            Call::Search(_) | Call::Follow { .. } | Call::NotOffered => ErrorCode::NotFound.reply_with(NOT_OFFERED),
         }
     }
 

@@ -248,6 +248,19 @@ impl Files {
         in_queue(&self.queues.quick, look).await.and_then(|looked| looked).map_err(error)
     }
 
+    /// Makes a folder that must be new, and the missing ones above it. Returns where it is on this
+    /// machine.
+    pub(crate) async fn make_new_folder(&self, id: &str) -> Result<PathBuf, FilesError> {
+        let path = self.drives.parse(id)?;
+        let (drives, consent) = (Arc::clone(&self.drives), self.consent);
+        let make = move || {
+            let place = drives.open_for_change(&path, consent)?;
+            operations::create_folder(&place, ConflictPolicy::Reject)?;
+            Ok(place.root.folder(place.path.inside(), OFlag::O_PATH)?.local_path()?)
+        };
+        in_queue(&self.queues.quick, make).await?
+    }
+
     /// Begins a file that a client uploads.
     pub(crate) async fn incoming(&self, id: &str, policy: &str) -> Result<Incoming, RequestError> {
         let error = |trouble| RequestError::single(id, trouble);

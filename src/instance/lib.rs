@@ -18,6 +18,7 @@ mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod idle;
+mod jobs;
 mod keys;
 mod listener;
 mod repair;
@@ -50,6 +51,7 @@ use crate::drives::user_made::DriveMaker;
 use crate::files::Files;
 use crate::files::protected::Protection;
 use crate::idle::IdleTimer;
+use crate::jobs::Jobs;
 use crate::keys::pinned::PinnedKeys;
 use crate::search::Searches;
 use crate::server_link::{InheritedLine, ServerLink, ServerLinkFailure};
@@ -185,7 +187,8 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceF
     let ssh_keys = SshKeys::of(account, config.ssh.keys);
     let sessions = Sessions::of(account, config);
     let files = Files::new(drives).reporting_to(config.ipc.socket());
-    let direct = DirectCalls::of(account, config, files.drives());
+    let jobs = Jobs::of(account, config, &files);
+    let direct = DirectCalls::of(account, config, files.drives(), &jobs);
     let sockets = Sockets::of(
         Shells::of(account.login(), config.provider.id.as_str()),
         Uploads::to(Arc::clone(files.drives())),
@@ -193,7 +196,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceF
     );
     let drive_maker = DriveMaker::of(&files, config);
     let (home, log) = (account.home().to_owned(), DecisionLog::to(log.into()));
-    Ok(Instance { verifier, files, drive_maker, direct, ssh_keys, sessions, sockets, home, log })
+    Ok(Instance { verifier, files, drive_maker, direct, jobs, ssh_keys, sessions, sockets, home, log })
 }
 
 async fn serve(

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use self::instance_key::InstanceKey;
 use self::served::Served;
 use crate::account::OwnAccount;
+use crate::jobs::shell::JobShell;
 use crate::uploads::chunked::Upload;
 use countersign_config::{Config, Terminals};
 use countersign_os::clock::{Clock, NoRandomness, UnreadableClock, random_bytes};
@@ -80,6 +81,8 @@ pub(crate) enum Scope {
         /// The folder's id, as the user signed it.
         folder: String,
     },
+    /// A shell in a job.
+    JobShell(JobShell),
 }
 
 #[derive(Debug)]

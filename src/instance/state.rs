@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::direct::DirectCalls;
 use crate::drives::user_made::DriveMaker;
 use crate::files::Files;
+use crate::jobs::Jobs;
 use crate::sessions::Sessions;
 use crate::ssh_keys::SshKeys;
 use crate::verifier::Verifier;
@@ -23,6 +24,7 @@ pub(crate) struct Instance {
     /// Creates and deletes drives, if the site lets users do that.
     pub(super) drive_maker: Option<DriveMaker>,
     pub(super) direct: DirectCalls,
+    pub(super) jobs: Jobs,
     pub(super) ssh_keys: SshKeys,
     pub(super) sessions: Sessions,
     pub(super) sockets: Sockets,
@@ -36,6 +38,7 @@ impl Instance {
     /// looks for expired sessions while the instance runs.
     pub(crate) async fn begin(&self) {
         self.files.drive_numbers().report().await;
+        self.jobs.begin().await;
         self.files.clean_up().await;
         self.give_up_what_is_over().await;
     }
@@ -53,7 +56,7 @@ impl Instance {
 
     /// How many works run on after their request was answered.
     pub(crate) fn under_way(&self) -> usize {
-        self.files.under_way()
+        self.files.under_way().saturating_add(self.jobs.under_way())
     }
 
     /// How many transfers and terminals are open.

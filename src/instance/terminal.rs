@@ -12,7 +12,6 @@ mod login;
 mod tests;
 mod text;
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +26,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-pub(crate) use login::Login;
-use text::Decoder;
+pub(crate) use login::{Launch, Login, Opened};
+pub(crate) use text::Decoder;
 
 use super::websocket::frames::{CallMessage, message, response};
 use super::websocket::session_socket::Messages;
@@ -118,16 +117,16 @@ impl Shells {
         SHELLS_MAX.saturating_sub(self.places.available_permits())
     }
 
-    /// Serves one session on a socket, in a folder that is already open. If the future is dropped
-    /// before its end, the shell is hung up.
-    pub(crate) async fn run(&self, mut socket: impl Messages, folder: OwnedFd) {
+    /// Serves one session on a socket: the login shell, or another program. If the future is
+    /// dropped before its end, that is hung up.
+    pub(crate) async fn run(&self, mut socket: impl Messages, opened: Opened) {
         let Ok(_place) = self.places.try_acquire() else {
             return close(&mut socket, CloseCode::Again, "too many of your terminals are open").await;
         };
         let Ok(Some((stream_id, size))) = timeout(self.times.initialize, self.initialized(&mut socket)).await else {
             return close(&mut socket, CloseCode::Policy, "nothing was opened").await;
         };
-        let mut running = match self.login.start(&folder, size) {
+        let mut running = match self.login.start(&opened, size) {
             Ok(running) => running,
             Err(error) => {
                 tracing::warn!(%error, shell = %self.login.shell.display(), "a shell cannot be started");
@@ -135,7 +134,7 @@ impl Shells {
                 return close(&mut socket, CloseCode::Error, "the shell cannot be started").await;
             }
         };
-        drop(folder);
+        drop(opened);
         let (mut sink, stream) = socket.split();
         if sink.send(message(&stream_id, &ServerMessage::Initialize)).await.is_err() {
             return;

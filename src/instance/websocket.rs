@@ -13,7 +13,6 @@ mod rpc;
 pub(crate) mod session_socket;
 pub(crate) mod sockets;
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,11 +41,12 @@ pub(crate) use self::sockets::Sockets;
 use crate::files::error::RequestError;
 use crate::files::request::ConflictPolicy;
 use crate::idle::IdleTimer;
+use crate::jobs::error::JobsError;
 use crate::repair::Denied;
 use crate::sessions::served::Served;
 use crate::sessions::{OpenError, Scope};
 use crate::state::Instance;
-use crate::terminal;
+use crate::terminal::{self, Opened};
 use crate::uploads;
 use crate::uploads::websocket::{Target, UploadRequest};
 use crate::verifier::{AuditContext, Refusal, present_session};
@@ -67,7 +67,7 @@ enum Work {
 }
 
 enum Session {
-    Shell(OwnedFd),
+    Shell(Opened),
     Upload(UploadRequest),
 }
 
@@ -76,6 +76,7 @@ enum UpgradeError {
     Denied(Denied),
     Session(OpenError),
     Files(RequestError),
+    Jobs(JobsError),
 }
 
 impl From<ErrorCode> for UpgradeError {
@@ -103,6 +104,7 @@ impl UpgradeError {
             Self::Denied(denied) => denied.reply(),
             Self::Session(error) => ErrorCode::NotFound.reply_with(&error.to_string()),
             Self::Files(error) => error.error_code().reply_with(&error.to_string()),
+            Self::Jobs(error) => error.reply(),
         }
     }
 }
@@ -203,7 +205,10 @@ fn carriage(served: Served) -> Result<Carriage, UpgradeError> {
 async fn session(instance: &Instance, endpoint: SessionEndpoint, scope: Scope) -> Result<Session, UpgradeError> {
     Ok(match (endpoint, scope) {
         (SessionEndpoint::ShellSocket, Scope::Shell { folder }) => {
-            Session::Shell(instance.files.open_folder(&folder).await?)
+            Session::Shell(Opened::Folder(instance.files.open_folder(&folder).await?))
+        }
+        (SessionEndpoint::ShellSocket, Scope::JobShell(shell)) => {
+            Session::Shell(instance.jobs.enter(&shell).await.map_err(UpgradeError::Jobs)?)
         }
         (SessionEndpoint::UploadSocket, Scope::Upload(upload)) => {
             let error = |error| RequestError::single(&upload.id, error);
@@ -212,7 +217,7 @@ async fn session(instance: &Instance, endpoint: SessionEndpoint, scope: Scope) -
             let policy = ConflictPolicy::parse(&upload.policy).map_err(error)?;
             Session::Upload(UploadRequest { target, policy, consent: upload.consent })
         }
-        (_, Scope::Download { .. } | Scope::Upload(_) | Scope::Shell { .. }) => {
+        (_, Scope::Download { .. } | Scope::Upload(_) | Scope::Shell { .. } | Scope::JobShell(_)) => {
             return Err(ErrorCode::NotFound.into());
         }
     })
@@ -238,10 +243,10 @@ impl Admitted {
                 }
                 let work = async move {
                     match of {
-                        Session::Shell(folder) => {
+                        Session::Shell(opened) => {
                             let (content, message_max) = (Content::Text, terminal::MESSAGE_MAX);
                             let socket = SessionSocket::open(stream, carriage, content, message_max).await;
-                            sockets.shells.run(socket, folder).await;
+                            sockets.shells.run(socket, opened).await;
                         }
                         Session::Upload(request) => {
                             let (content, message_max) = (Content::Binary, uploads::websocket::MESSAGE_MAX);

@@ -34,6 +34,10 @@ pub enum ErrorCode {
     NotYours,
     /// The account may have no keys, or no instance.
     AccountRefused,
+    /// No administrator has approved the application, or Core sent another under its name.
+    ApplicationNotApproved,
+    /// A job would run another script than the one that its user approved.
+    AnotherScript,
     /// The user is not connected to this provider. Not 482, on which UCloud's older page discards
     /// its keys, and not 449 or 503, after which UCloud repeats the request.
     NotConnected,
@@ -107,6 +111,10 @@ impl ErrorCode {
             Self::AccountRefused => {
                 (403, "ACCOUNT_REFUSED", "this account cannot be used here: the provider's staff can tell why")
             }
+            Self::ApplicationNotApproved => {
+                (403, "APPLICATION_NOT_APPROVED", "the application is not approved at this computing centre")
+            }
+            Self::AnotherScript => (409, "ANOTHER_SCRIPT", "the job would not run the script that you approved"),
             Self::NotConnected => (403, "NOT_CONNECTED", "connect to this provider first"),
             Self::OfAnotherAccount => (403, "MAPPED_OTHERWISE", "this UCloud user belongs to another account"),
             Self::NotFound => (404, "NOT_FOUND", "there is nothing of this kind"),

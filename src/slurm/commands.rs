@@ -4,11 +4,15 @@
 //! change what programs print. A program that takes too long, or whose caller is gone, is killed.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use crate::failure::{SlurmFailure, cleaned};
@@ -92,21 +96,14 @@ impl Commands {
             .env_clear()
             .envs(self.environment())
             .current_dir("/")
-            .stdin(Stdio::piped())
+            .stdin(input(stdin).map_err(not_run)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(not_run)?;
-        let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let write = async {
-            if let Some(mut input) = input {
-                // A program that fails early does not read its input; its status says why.
-                let _ = input.write_all(stdin).await;
-            }
-        };
-        let ((), stdout, stderr) =
-            tokio::join!(write, read_at_most(output, OUTPUT_MAX), read_at_most(errors, ERRORS_MAX));
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        let (stdout, stderr) = tokio::join!(read_at_most(output, OUTPUT_MAX), read_at_most(errors, ERRORS_MAX));
         let status = child.wait().await.map_err(not_run)?;
         let (stdout, stderr) = (stdout.map_err(not_run)?, stderr.map_err(not_run)?);
         if !status.success() {
@@ -119,6 +116,22 @@ impl Commands {
         }
         Ok(Output { stdout: stdout.kept, stderr: stderr.kept })
     }
+}
+
+/// A program's standard input: a file in memory, complete and sealed before the program starts.
+/// From a pipe, `sbatch` would take the beginning of a script if this process were killed while it
+/// writes.
+fn input(bytes: &[u8]) -> std::io::Result<Stdio> {
+    if bytes.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let file = memfd_create("stdin", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let mut file = File::from(file);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file.into())
 }
 
 /// The beginning of what a program printed.

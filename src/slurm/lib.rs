@@ -9,11 +9,13 @@ mod columns;
 mod commands;
 mod failure;
 mod job_id;
+mod one_job;
 mod outcome;
 mod program;
 mod sacct;
 mod squeue;
 mod state;
+mod submission;
 mod tag;
 
 pub use crate::columns::Listing;
@@ -25,4 +27,7 @@ pub use crate::program::Program;
 pub use crate::sacct::{ExitCode, IDS_MAX, Record};
 pub use crate::squeue::{Limit, Row};
 pub use crate::state::JobState;
+pub use crate::submission::{
+    ExtraOption, SCRIPT_MAX, STDERR, STDOUT, Script, ScriptRejection, Submission, SubmitFailure,
+};
 pub use crate::tag::TAG_LENGTH;

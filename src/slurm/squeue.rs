@@ -15,7 +15,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// Every column, none of which users control. The size 0 is that of the content. The reason stands
 /// last, because slurmctld may put a sentence there.
-const COLUMNS: &str = "JobID:0|,UserID:0|,State:0|,exit_code:0|,RestartCnt:0|,NumNodes:0|,StartTime:0|,EndTime:0|,\
+pub(crate) const COLUMNS: &str = "JobID:0|,UserID:0|,State:0|,exit_code:0|,RestartCnt:0|,NumNodes:0|,StartTime:0|,EndTime:0|,\
                        TimeUsed:0|,TimeLimit:0|,PriorityLong:0|,Partition:0|,NodeList:0|,Reason:0";
 
 /// How many.

@@ -100,7 +100,12 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Asks for a terminal and opens it.
     pub(crate) async fn open(centre: &TestSite, person: &Person) -> Self {
-        let (token, proof) = granted(centre, person, &Deed::Terminal("/home".to_owned())).await;
+        Self::open_for(centre, person, &Deed::Terminal("/home".to_owned())).await
+    }
+
+    /// Asks for a terminal with that deed and opens it.
+    pub(crate) async fn open_for(centre: &TestSite, person: &Person, deed: &Deed) -> Self {
+        let (token, proof) = granted(centre, person, deed).await;
         let target = format!("/ucloud/{PROVIDER}/websocket?session={token}&intent={proof}");
         let mut browser =
             open(centre, &target, &[]).await.unwrap_or_else(|status| panic!("{status}\n{}", centre.last_words()));

@@ -2,6 +2,7 @@
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { Clock } from "../../web/js/clock.js";
 import { digest } from "../../web/js/digest.js";
@@ -17,6 +18,8 @@ const TABLE = readTable([
   { call: "files.move", items: "bulk", class: "write", bound: bound("oldId", "newId", "conflictPolicy"),
     ask_if: [{ parameter: "conflictPolicy", when: "replaces" }] },
   { call: "files.trash", items: "bulk", class: "danger", bound: bound("id") },
+  { call: "jobs.create", items: "bulk", class: "danger",
+    bound: [{ name: "specification", kind: "tree" }, { name: "script", kind: "plain", optional: true }] },
   { call: "acme.rotate", items: "bulk", class: "read", bound: bound("id") },
   { call: "keys.remove", items: "whole", class: "danger", from: "user", bound: bound("kid") },
   { call: "keys.list", items: "whole", class: "read", from: "user", bound: [] },
@@ -44,6 +47,7 @@ function bench(change = {}) {
     keys: async () => [key],
     ask: async (question) => (seen.asked.push(question), true),
     drives: { known: () => null, of: async () => new Map() },
+    preview: async () => { throw new Refused(404, "NOT_FOUND", "this provider does not offer this"); },
     clockJumped: () => {},
     usePasskey: async () => ({ id: "credential" }),
     signed: (...what) => seen.signed.push(what),
@@ -350,4 +354,42 @@ test("s16 a question says what the provider calls the drives, and asks it only w
   assert.equal(seen.asked.length, 2, "v66_s02 a drive from which programs start");
   await ask([{ call: "files.browse", items: [{ path: "/5002/b" }], project: null }]);
   assert.equal(seen.asked.length, 2, "which may be looked at");
+});
+
+const job = { call: "jobs.create", items: [{ specification: { application: { name: "a", version: "1" } } }], project: null };
+const SCRIPT = "#!/bin/sh\necho hello\n";
+const digestOf = (text) => createHash("sha256").update(text).digest("base64url");
+
+test("j01 the script that the provider shows is what the person sees and what is signed", async () => {
+  const previewed = [];
+  const preview = async (_key, specification) => (previewed.push(specification), { script: SCRIPT, sha256: digestOf(SCRIPT) });
+  const { seen, ask } = bench({ preview });
+  const [, { results: [{ jws }] }] = await ask([job]);
+  assert.deepEqual(structuredClone(previewed), [{ application: { name: "a", version: "1" } }]);
+  assert.deepEqual(seen.asked[0].requests[0].scripts, [{ text: SCRIPT, why: null }]);
+  const { script, params } = claimsOf(jws);
+  assert.equal(script, digestOf(SCRIPT));
+  assert.deepEqual(params, [await digest(TABLE.get("jobs.create"), { ...job.items[0], script })]);
+});
+
+test("j01 a digest that a page brings is not signed", async () => {
+  const preview = async () => ({ script: SCRIPT, sha256: digestOf(SCRIPT) });
+  const brought = { ...job, items: [{ ...job.items[0], script: digestOf("#!/bin/sh\nrm -rf ~\n") }] };
+  const [, { results: [{ jws }] }] = await bench({ preview }).ask([brought]);
+  assert.equal(claimsOf(jws).script, digestOf(SCRIPT));
+  const [, { results: [{ jws: without }] }] = await bench().ask([brought]);
+  assert.ok(!("script" in claimsOf(without)));
+});
+
+test("j01 a job whose script cannot be shown is signed without one, and the person is told", async () => {
+  const check = async (preview, why) => {
+    const { seen, ask } = bench({ preview });
+    const [, { results: [{ jws }] }] = await ask([job]);
+    assert.ok(!("script" in claimsOf(jws)));
+    assert.match(seen.asked[0].requests[0].scripts[0].why, why);
+  };
+  await check(async () => { throw new Refused(403, "APPLICATION_NOT_APPROVED", "not approved"); }, /says: not approved/);
+  await check(async () => { throw new Unreachable(); }, /did not show/);
+  await check(async () => ({ script: SCRIPT, sha256: digestOf("other") }), /differ/);
+  await check(async () => ({ script: "x".repeat(300_000), sha256: "" }), /too long/);
 });

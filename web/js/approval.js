@@ -8,6 +8,7 @@ import { fill, h } from "./dom.js";
 import { translated } from "./language.js";
 import { bringsUnnamedFiles, dangers } from "./places.js";
 import { enableWhenQuiet, misplace } from "./quiet.js";
+import { shownScripts } from "./review-script.js";
 import { Declined } from "./webauthn.js";
 
 /** @typedef {import("./signer.js").Question} Question */
@@ -86,6 +87,7 @@ function part(request, words, twins, isOneOfMany, drives) {
   return h("div", { class: "part" },
     isOneOfMany && h("h3", {}, sentence(words, request.items)),
     shownItems(request, words, twins, drives),
+    ...shownScripts(request),
     request.items.some(bringsUnnamedFiles) && h("p", { class: "note" },
       translated("The folder's files are not listed here. Some may be hidden, or programs that start when you log in.")),
     words.note !== undefined && h("p", { class: "note" }, words.note));

@@ -170,7 +170,7 @@ const LABELS = {
   newTitle: "New name", sourcePath: "From", destinationPath: "To", query: "Search for", currentFolder: "In", keys: "Keys",
   specification: "What it is", added: "Who is added", deleted: "Who is removed", labels: "Labels", requestedTime: "Time",
   sessionType: "Kind", rank: "Node", target: "Target", resource: "Resource", firewall: "Firewall", requestedState: "To be",
-  productId: "Product", config: "Settings", name: "Name", version: "Version", type: "Kind",
+  productId: "Product", config: "Settings", script: "Script (SHA-256)", name: "Name", version: "Version", type: "Kind",
 };
 
 /** The description of a standard call, in the page's language; undefined if it has none. @param {string} call */

@@ -75,6 +75,15 @@ export class DirectChannel {
     return this.#ask(key, "drives.list", {});
   }
 
+  /**
+   * The script that a job of this specification would run, with its digest.
+   * @param {KeyRecord} key
+   * @param {unknown} specification
+   */
+  async preview(key, specification) {
+    return this.#ask(key, "jobs.preview", { specification });
+  }
+
   /** @param {KeyRecord} key @param {string} kid */
   async removeKey(key, kid) {
     await this.#ask(key, "keys.remove", { kid });

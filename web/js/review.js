@@ -17,8 +17,8 @@ import { Differs } from "./table.js";
 
 /** A request that can be described. `items` is both what is shown and what is signed. */
 /**
- * @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null, ask: boolean}}
- *   Described
+ * @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null, ask: boolean,
+ *   scripts?: import("./review-script.js").Script[]}} Described
  */
 
 /**

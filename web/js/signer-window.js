@@ -66,7 +66,7 @@ const direct = new DirectChannel({ page, clock, provider });
 const drives = new KnownDrives((key) => direct.drives(key));
 
 const signer = new Signer({
-  page, clock, provider, keys, drives, signed, failed, stranger, clockJumped,
+  page, clock, provider, keys, drives, preview: (key, specification) => direct.preview(key, specification), signed, failed, stranger, clockJumped,
   ask: (question) => inFront(() => ask(byId("approval"), question)),
   usePasskey: (options, request, drives) => inFront(() => askForPasskey(byId("approval"), request, drives, () => usePasskey(options))),
 });

@@ -8,6 +8,7 @@ import { drivesIn } from "./drives.js";
 import { HEADER_MAX, LIFETIME_S, signIntent } from "./intent.js";
 import { NotSigned, VERSION, readMessage } from "./messages.js";
 import { Refused, Unreachable } from "./provider.js";
+import { withScripts } from "./review-script.js";
 import { describe, isOnStartupDrive, keyOf, needsAPerson } from "./review.js";
 import { Declined } from "./webauthn.js";
 
@@ -39,6 +40,8 @@ import { Declined } from "./webauthn.js";
  * @property {() => Promise<KeyRecord[]>} keys the keys of this browser
  * @property {{known: (key: KeyRecord, names: string[]) => Drives | null, of: (key: KeyRecord,
  *   names: string[]) => Promise<Drives | null>}} drives
+ * @property {(key: KeyRecord, specification: unknown) => Promise<any>} preview asks the provider for
+ *   the script of a job
  * @property {(seconds: number) => void} clockJumped reports that this computer's clock was set
  * @property {(question: Question) => Promise<boolean>} ask
  * @property {(options: object, request: Described, drives: Drives | null) => Promise<object>}
@@ -139,7 +142,8 @@ export class Signer {
     const described = message.requests.map((request) => describe(table, request));
     const names = [...new Set(described.flatMap(({ items }) => items.flatMap(drivesIn)))];
     const known = names.length === 0 ? null : this.#ground.drives.known(key, names);
-    const requests = described.map((request) => ({ ...request, ask: request.ask || isOnStartupDrive(request, known) }));
+    const marked = described.map((request) => ({ ...request, ask: request.ask || isOnStartupDrive(request, known) }));
+    const requests = await withScripts(marked, (specification) => this.#ground.preview(key, specification));
     const wantsAPerson = requests.some(needsAPerson);
     if (wantsAPerson) {
       const drives = names.length === 0 ? new Map() : await this.#ground.drives.of(key, names);

@@ -11,7 +11,7 @@ use crate::core::bodies::{
     Browse, BrowseRequest, Bulk, Drive, FileFlags, FolderItem, KeyUpload, MoveItem, PathItem, Retrieve,
     RetrieveRequest, kotlin_browse, kotlin_drive,
 };
-use crate::core::{Flavour, rewriting};
+use crate::core::{Flavour, JobDeed, applications, rewriting};
 use crate::signer::Projection;
 
 /// One call of a user.
@@ -64,6 +64,8 @@ pub enum Deed {
         /// it.
         script: Option<String>,
     },
+    /// A call about a job that exists.
+    Job(JobDeed),
     /// Changes a drive's labels: number, all labels after the change.
     RelabelDrive(String, Value),
     /// Sets a task's requested state: `CANCELLED`, `SUSPENDED` or `RUNNING`.
@@ -156,6 +158,7 @@ impl Deed {
             Self::Terminal(_) => "jobs.openTerminalInFolder",
             Self::UploadKeys(_) => "ssh.keyUploaded",
             Self::StartJob { .. } => "jobs.create",
+            Self::Job(deed) => deed.call(),
             Self::RelabelDrive(..) => "files.collections.updateLabels",
             Self::PauseOrCancel(..) => "tasks.pauseOrCancel",
         }
@@ -179,6 +182,7 @@ impl Deed {
             Self::Terminal(_) => "jobs/openTerminalInFolder",
             Self::UploadKeys(_) => "ssh/keyUploaded",
             Self::StartJob { .. } => "jobs",
+            Self::Job(deed) => deed.operation(),
             Self::RelabelDrive(..) => "files/collections/onUpdatedLabels",
             Self::PauseOrCancel(..) => "tasks/pauseOrCancel",
         }
@@ -227,6 +231,7 @@ impl Deed {
                 item.0.extend(script.iter().map(|digest| ("script".to_owned(), json!(digest))));
                 vec![item]
             }
+            Self::Job(deed) => vec![deed.projection()],
             Self::RelabelDrive(number, labels) => {
                 vec![Projection::new([("id", json!(number)), ("labels", rewriting::labels(Some(labels)))])]
             }
@@ -321,6 +326,7 @@ impl Deed {
             | Self::Terminal(_)
             | Self::RenameDrive(..)
             | Self::StartJob { .. }
+            | Self::Job(_)
             | Self::RelabelDrive(..) => serde_json::to_vec(&self.kotlin_body(username, provider)),
         }?)
     }
@@ -358,6 +364,7 @@ impl Deed {
             }
             // Only the Go Core: the Kotlin Core had no labels, and its jobs are not imitated here.
             Self::StartJob { number, specification, .. } => bulk(vec![job(number, specification, username)]),
+            Self::Job(deed) => deed.body(username),
             Self::RelabelDrive(number, labels) => {
                 let mut resource = json!(Drive::of(number, username, provider));
                 if let Some(specification) = resource.get_mut("specification").and_then(Value::as_object_mut) {
@@ -384,13 +391,18 @@ impl Deed {
 
 /// A job as the Go Core sends it. The user may change files on every drive.
 fn job(number: &str, specification: &Value, username: &str) -> Value {
+    let application = |member: &str| {
+        let member = specification.get("application").and_then(|application| application.get(member));
+        member.and_then(Value::as_str).unwrap_or_default()
+    };
     json!({
         "id": number, "createdAt": 1_700_000_000_000_i64, "owner": {"createdBy": username, "project": null},
         "permissions": {"myself": ["ADMIN", "READ", "EDIT"], "others": null}, "updates": [],
         "specification": rewriting::job(specification, |_| true),
         "status": {
             "state": "IN_QUEUE", "jobParametersJson": null, "startedAt": null, "expiresAt": null,
-            "resolvedApplication": null, "resolvedProduct": null, "resolvedSupport": null, "allowRestart": false,
+            "resolvedApplication": applications::resolved(application("name"), application("version")),
+            "resolvedProduct": null, "resolvedSupport": null, "allowRestart": false,
         },
         "output": {"outputFolder": null},
     })

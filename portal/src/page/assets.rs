@@ -11,11 +11,12 @@ const PICTURE: &str = "image/svg+xml";
 
 /// The files of UCloud's page, and the SDK, which the page uses as any frontend does. Below `/app`
 /// is the page that integrates nothing.
-const UCLOUD: [(&str, &str, &str); 26] = [
+const UCLOUD: [(&str, &str, &str); 27] = [
     ("/", HTML, include_str!("../../page/index.html")),
     ("/page/portal.js", SCRIPT, include_str!("../../page/portal.js")),
     ("/page/core.js", SCRIPT, include_str!("../../page/core.js")),
     ("/page/files.js", SCRIPT, include_str!("../../page/files.js")),
+    ("/page/jobs.js", SCRIPT, include_str!("../../page/jobs.js")),
     ("/page/tasks.js", SCRIPT, include_str!("../../page/tasks.js")),
     ("/page/terminal.js", SCRIPT, include_str!("../../page/terminal.js")),
     ("/page/transfers.js", SCRIPT, include_str!("../../page/transfers.js")),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use countersign_portal::core::Brings;
+use countersign_portal::core::{Brings, applications};
 use countersign_portal::session::{self, OPEN, Piece};
 use countersign_portal::{
     Algorithm, Answer, BrowserKey, ConnectionPage, Core, Deed, Fault, Intent, IntentForwarding, malicious, now,
@@ -15,6 +15,10 @@ use tokio::sync::Mutex;
 
 /// The name that Core puts in place of the user's.
 const TAKEN: &str = "taken-by-core";
+/// What Core would like to run.
+const EVIL_SCRIPT: &str = "touch ~/taken-by-core\n";
+/// The number of a job that the user did not name.
+const OTHER_JOB: &str = "4712999";
 
 /// The behaviour of Core, chosen on the page.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -34,6 +38,12 @@ pub(super) enum CoreBehaviour {
     Key,
     /// Redeems one-time tokens itself.
     Token,
+    /// Sends another script under the name of the application that the user chose.
+    Application,
+    /// Starts the user's job a second time, under another number.
+    Number,
+    /// Ends another job than the user named.
+    Job,
     /// Its page asks the signer for something other than what it shows. Core itself forwards what
     /// was signed.
     Disguise,
@@ -124,8 +134,32 @@ impl SimulatedCore<'_> {
                 };
                 Ok(Outcome { answer, attempt })
             }
+            CoreBehaviour::Application if matches!(deed, Deed::StartJob { .. }) => {
+                let application = honest.json().pointer("/items/0/status/resolvedApplication").cloned();
+                let swapped = applications::swapped(&application.unwrap_or_default(), EVIL_SCRIPT);
+                let answer = self.core.invoke(&malicious::another_application(honest, &swapped)).await?;
+                let what = format!("sent the script `{}` under the name of your application", EVIL_SCRIPT.trim());
+                Ok(Outcome { attempt: Some(Attempt { what, answer: answer.clone() }), answer })
+            }
+            CoreBehaviour::Number if matches!(deed, Deed::StartJob { .. }) => {
+                let answer = self.core.invoke(&honest).await?;
+                let again = malicious::another_job(honest, OTHER_JOB);
+                let attempt = Attempt {
+                    what: format!("started your job a second time, as job {OTHER_JOB}"),
+                    answer: self.core.invoke(&again).await?,
+                };
+                Ok(Outcome { answer, attempt: Some(attempt) })
+            }
+            CoreBehaviour::Job if matches!(deed, Deed::Job(_)) => {
+                let answer = self.core.invoke(&malicious::another_job(honest, OTHER_JOB)).await?;
+                let what = format!("named job {OTHER_JOB} where you had named yours");
+                Ok(Outcome { attempt: Some(Attempt { what, answer: answer.clone() }), answer })
+            }
             CoreBehaviour::Honest
             | CoreBehaviour::Disguise
+            | CoreBehaviour::Application
+            | CoreBehaviour::Number
+            | CoreBehaviour::Job
             | CoreBehaviour::Replay
             | CoreBehaviour::Path
             | CoreBehaviour::Item
@@ -241,6 +275,7 @@ fn target(deed: &Deed) -> (String, String) {
         | Deed::RenameDrive(..)
         | Deed::UploadKeys(_)
         | Deed::StartJob { .. }
+        | Deed::Job(_)
         | Deed::RelabelDrive(..)
         | Deed::PauseOrCancel(..) => None,
     };
@@ -270,6 +305,7 @@ fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
         | Deed::RenameDrive(..)
         | Deed::UploadKeys(_)
         | Deed::StartJob { .. }
+        | Deed::Job(_)
         | Deed::RelabelDrive(..)
         | Deed::PauseOrCancel(..) => deed.clone(),
     }

@@ -2,15 +2,15 @@
 //! and the behaviour of Core; every request carries both.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use bytes::Bytes;
-use countersign_portal::core::{Brings, Control, ControlCall};
+use countersign_portal::core::{Brings, Control, ControlCall, JobDeed, applications};
 use countersign_portal::site::{Body, is_own, json as reply};
-use countersign_portal::{BrowserKey, Core, CoreKeys, Deed, Fault};
+use countersign_portal::{Answer, BrowserKey, Core, CoreKeys, Deed, Fault};
 use http::{Method, Response, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::demo_provider::DemoProvider;
@@ -31,6 +31,8 @@ pub(super) struct Ucloud {
     demo_provider: Arc<DemoProvider>,
     /// Core's own keys.
     keys: Mutex<HashMap<String, BrowserKey>>,
+    /// The jobs that were started from the page. Bounded by the demo.
+    jobs: std::sync::Mutex<Vec<Value>>,
     /// The calls of the page that knows nothing of Countersign.
     user_api: Arc<UserApi>,
 }
@@ -67,6 +69,10 @@ enum What {
     Upload { items: [Arrival; 1] },
     #[serde(rename = "jobs.openTerminalInFolder")]
     Terminal { items: [Folder; 1] },
+    #[serde(rename = "jobs.create")]
+    StartJob { items: [NewJob; 1] },
+    #[serde(rename = "jobs.terminate")]
+    Terminate { items: [Id; 1] },
     #[serde(rename = "tasks.pauseOrCancel", rename_all = "camelCase")]
     PauseOrCancel { id: i64, requested_state: String },
 }
@@ -87,6 +93,11 @@ enum Kind {
 }
 
 #[derive(Deserialize)]
+struct NewJob {
+    specification: Value,
+}
+
+#[derive(Deserialize)]
 struct Folder {
     folder: String,
 }
@@ -104,7 +115,8 @@ struct Pair {
 }
 
 impl What {
-    fn deed(self) -> Option<Deed> {
+    /// `number` is Core's next number of a resource.
+    fn deed(self, number: impl FnOnce() -> String) -> Option<Deed> {
         let ids = |items: Vec<Id>| items.into_iter().map(|item| item.id).collect();
         let pairs = |items: Vec<Pair>| items.into_iter().map(|item| (item.old_id, item.new_id)).collect();
         Some(match self {
@@ -123,6 +135,10 @@ impl What {
                 Deed::Upload(id, brings, conflict_policy)
             }
             Self::Terminal { items: [Folder { folder }] } => Deed::Terminal(folder),
+            Self::StartJob { items: [NewJob { specification }] } => {
+                Deed::StartJob { number: number(), specification, script: None }
+            }
+            Self::Terminate { items: [Id { id }] } => Deed::Job(JobDeed::Terminate(id)),
             Self::PauseOrCancel { id, requested_state } => Deed::PauseOrCancel(id, requested_state),
         })
     }
@@ -153,6 +169,7 @@ impl Ucloud {
             control: Arc::downgrade(control),
             demo_provider,
             keys: Mutex::default(),
+            jobs: std::sync::Mutex::default(),
         })
     }
 
@@ -166,6 +183,7 @@ impl Ucloud {
         }
         let response = match (request.method(), request.uri().path()) {
             (&Method::GET, "/site.json") => self.site(),
+            (&Method::GET, "/jobs.json") => self.jobs(request.uri().query().unwrap_or_default()),
             (&Method::GET, "/tasks.json") => self.tasks(request.uri().query().unwrap_or_default()),
             (&Method::GET, path) => {
                 assets::of_ucloud(path).unwrap_or_else(|| reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})))
@@ -210,6 +228,8 @@ impl Ucloud {
                 "provider": {"id": self.core.provider(), "origin": self.demo_provider.origin()},
                 "desk": self.desk,
                 "users": users.collect::<Vec<_>>(),
+                "applications": applications::CATALOGUE
+                    .map(|(name, version, title)| json!({"name": name, "version": version, "title": title})),
             }),
         )
     }
@@ -225,6 +245,24 @@ impl Ucloud {
             })
         });
         reply(StatusCode::OK, &json!(theirs.collect::<Vec<_>>()))
+    }
+
+    /// Remembers a job that was started, for the page.
+    fn remember(&self, username: &str, deed: &Deed, answer: &Answer) {
+        if let Deed::StartJob { number, specification, .. } = deed
+            && answer.is_ok()
+        {
+            let job = json!({"id": number, "username": username, "application": specification.get("application")});
+            self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        }
+    }
+
+    /// The jobs of one user, as Core knows them. Every client of the page may read them.
+    fn jobs(&self, query: &str) -> Response<Body> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = query.strip_prefix("as=").map(|asked| asked.replace("%23", "#"));
+        let theirs = jobs.into_iter().filter(|job| job.get("username").and_then(Value::as_str) == asked.as_deref());
+        reply(StatusCode::OK, &theirs.collect())
     }
 
     async fn call(&self, request: &http::Request<Bytes>) -> Response<Body> {
@@ -251,13 +289,15 @@ impl Ucloud {
             origin: &self.demo_provider.origin(),
             keys: &self.keys,
         };
-        let (answer, attempt) = match asked.what.deed() {
+        let number = || self.control.upgrade().map(|control| control.number_drive()).unwrap_or_default();
+        let (answer, attempt) = match asked.what.deed(number) {
             None => {
                 let (redirect, attempt) = core.connect().await?;
                 (json!({"status": 200, "body": {"redirectTo": redirect}}), attempt)
             }
             Some(deed) => {
                 let outcome = core.perform(&deed, intent).await?;
+                self.remember(&asked.r#as, &deed, &outcome.answer);
                 (answer_json(&outcome.answer), outcome.attempt)
             }
         };

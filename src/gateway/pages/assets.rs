@@ -65,6 +65,7 @@ const FILES: &[(&str, &[u8])] = &files![
     "js/qr.js",
     "js/quiet.js",
     "js/relative-time.js",
+    "js/review-script.js",
     "js/review.js",
     "js/session.js",
     "js/signer-window.js",

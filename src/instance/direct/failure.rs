@@ -5,6 +5,7 @@ use countersign_keys::keyring::KeyRejection;
 
 use crate::call::NOT_OFFERED;
 use crate::direct::server_client::ServerError;
+use crate::jobs::error::JobsError;
 use countersign_home::pin_file::PinFailure;
 use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
@@ -37,6 +38,9 @@ pub(crate) enum DirectError {
     /// The user's pin file failed.
     #[error(transparent)]
     Pins(#[from] PinFailure),
+    /// A job cannot be shown.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     #[error(transparent)]
     Clock(#[from] UnreadableClock),
     #[error(transparent)]
@@ -54,6 +58,7 @@ impl DirectError {
     pub(crate) fn reply(&self) -> Reply {
         match self {
             Self::NotOffered => ErrorCode::NotFound.reply_with(&self.to_string()),
+            Self::Jobs(error) => error.reply(),
             Self::Missing(_) | Self::Malformed(_) => ErrorCode::Malformed.reply_with(&self.to_string()),
             Self::KeyRefused(_) | Self::Key(_) | Self::Proof(_) => ErrorCode::KeyRefused.reply_with(&self.to_string()),
             Self::Server(ServerError::Refused { status, refused }) if status.is_client_error() => {

@@ -103,6 +103,14 @@ impl Drives {
         self.folder(&path).map(|_known| path.clone())
     }
 
+    /// Where a path is on this machine. What is there, and whether the user may use it, is not
+    /// looked at.
+    pub(crate) fn local(&self, text: &str) -> Result<PathBuf, FilesError> {
+        let path = UcloudPath::parse(text)?;
+        let folder = self.folder(&path)?;
+        Ok(if path.inside().is_empty() { folder } else { folder.join(path.relative()) })
+    }
+
     /// The folder of a path's drive.
     fn folder(&self, path: &UcloudPath) -> Result<PathBuf, FilesError> {
         let id = self.id(path.drive()).ok_or(FilesError::NoDrive)?;

@@ -55,6 +55,11 @@ impl Outgoing {
         Ok(Self { file: File::from(file), name, length, modified, tag })
     }
 
+    /// Reads what there is at an offset, at most the buffer. Nothing at the end of the file.
+    pub(crate) fn read_some(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
     /// Fills the buffer from an offset. A file that has become shorter is an error: the promised
     /// length cannot be sent.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {

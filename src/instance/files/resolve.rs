@@ -207,6 +207,11 @@ impl Folder {
         self.descriptor.try_clone()
     }
 
+    /// Where the folder is on this machine, at this moment.
+    pub(crate) fn local_path(&self) -> std::io::Result<PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()))
+    }
+
     pub(crate) const fn identity(&self) -> Identity {
         self.identity
     }

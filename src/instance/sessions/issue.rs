@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use crate::call::{NOT_OFFERED, SessionKind, text};
 use crate::files::Files;
 use crate::files::error::RequestError;
+use crate::jobs::Jobs;
+use crate::jobs::error::JobsError;
+use crate::jobs::shell::JobShell;
 use crate::sessions::{IssueError, Scope, Sessions};
 use crate::uploads::chunked::Upload;
 use countersign_config::Terminals;
@@ -29,6 +32,10 @@ enum ItemError {
     Issue(#[from] IssueError),
     #[error("none of the protocols that were offered is spoken here")]
     Protocol,
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
+    #[error("the web interface of a job cannot be opened here yet: open a terminal in it")]
+    NoInterface,
 }
 
 impl ItemError {
@@ -40,19 +47,27 @@ impl ItemError {
                 tracing::error!(%cause, "no token was made");
                 ErrorCode::Unavailable.reply_with(&cause.to_string())
             }
-            Self::NotOffered => ErrorCode::NotFound.reply_with(&self.to_string()),
+            Self::Jobs(error) => error.reply(),
+            Self::NotOffered | Self::NoInterface => ErrorCode::NotFound.reply_with(&self.to_string()),
             Self::Protocol => ErrorCode::Malformed.reply_with(&self.to_string()),
         }
     }
 }
 
 /// Answers a call that asks for a token for each item.
-pub(crate) async fn issue(permit: &Permit<'_, '_>, kind: SessionKind, files: &Files, sessions: &Sessions) -> Reply {
-    let issuer = Issuer { permit, files, sessions };
+pub(crate) async fn issue(
+    permit: &Permit<'_, '_>,
+    kind: SessionKind,
+    files: &Files,
+    sessions: &Sessions,
+    jobs: &Jobs,
+) -> Reply {
+    let issuer = Issuer { permit, files, sessions, jobs };
     let responses = match kind {
         SessionKind::Download => issuer.downloads().await,
         SessionKind::Upload => issuer.uploads().await,
         SessionKind::Terminal => issuer.terminals().await,
+        SessionKind::JobSession => issuer.job_sessions().await,
     };
     match responses {
         Ok(responses) => json_reply(StatusCode::OK, &json!({ "responses": responses })),
@@ -64,6 +79,7 @@ struct Issuer<'p, 'r> {
     permit: &'p Permit<'r, 'r>,
     files: &'p Files,
     sessions: &'p Sessions,
+    jobs: &'p Jobs,
 }
 
 impl<'p> Issuer<'p, '_> {
@@ -110,6 +126,27 @@ impl<'p> Issuer<'p, '_> {
             let token = self.token(digest, Scope::Shell { folder: folder.clone() })?;
             responses.push(json!({
                 "type": "shell", "jobId": folder, "rank": 0, "sessionIdentifier": token,
+                "domainOverride": self.sessions.websocket_origin(),
+            }));
+        }
+        Ok(responses)
+    }
+
+    async fn job_sessions(&self) -> Result<Vec<Value>, ItemError> {
+        if self.sessions.terminals() != Terminals::Offered {
+            return Err(ItemError::NotOffered);
+        }
+        let mut responses = Vec::new();
+        for (item, digest) in self.items() {
+            if text(item, "sessionType") != "SHELL" {
+                return Err(ItemError::NoInterface);
+            }
+            let shell = JobShell::read(&text(item, "id"), item.parameter("rank"))?;
+            self.jobs.check_own(&shell).await?;
+            let (id, rank) = (shell.id.clone(), shell.rank);
+            let token = self.token(digest, Scope::JobShell(shell))?;
+            responses.push(json!({
+                "type": "shell", "jobId": id, "rank": rank, "sessionIdentifier": token,
                 "domainOverride": self.sessions.websocket_origin(),
             }));
         }

@@ -35,6 +35,26 @@ pub(crate) struct Login {
     pub(crate) shell: PathBuf,
 }
 
+/// What a terminal runs.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// The login shell, in this folder.
+    Folder(OwnedFd),
+    /// A program that brings a shell of another machine.
+    Program(Launch),
+}
+
+/// A program, and the folder in which it starts.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// Absolute.
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    /// Beside that of a login shell.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    pub(crate) folder: OwnedFd,
+}
+
 /// A running shell. Dropping it hangs it up.
 pub(super) struct Running {
     pub(super) pty: Pty,
@@ -42,18 +62,31 @@ pub(super) struct Running {
 }
 
 impl Login {
-    pub(super) fn start(&self, folder: &OwnedFd, size: Size) -> pty_process::Result<Running> {
+    /// The shell of the account.
+    pub(crate) fn shell(&self) -> PathBuf {
+        if self.shell.as_os_str().is_empty() { SHELL.into() } else { self.shell.clone() }
+    }
+
+    pub(super) fn start(&self, opened: &Opened, size: Size) -> pty_process::Result<Running> {
         // The shell would inherit a signal that this process ignores (started with nohup, for
         // example), and no shell could be hung up. A signal that is handled here has its default
         // there.
         let _handled = signal(SignalKind::hangup()).map_err(pty_process::Error::Io)?;
         let (pty, pts) = pty_process::open()?;
         pty.resize(size)?;
-        let shell = if self.shell.as_os_str().is_empty() { SHELL.into() } else { self.shell.clone() };
-        let mut arg0 = OsString::from("-"); // marks a login shell
-        arg0.push(shell.file_name().unwrap_or(shell.as_os_str()));
-        let child = Command::new(&shell)
-            .arg0(arg0)
+        let shell = self.shell();
+        let (command, folder, environment) = match opened {
+            Opened::Folder(folder) => {
+                let mut arg0 = OsString::from("-"); // marks a login shell
+                arg0.push(shell.file_name().unwrap_or(shell.as_os_str()));
+                (Command::new(&shell).arg0(arg0), folder, &[][..])
+            }
+            Opened::Program(launch) => {
+                let command = Command::new(&launch.program).args(&launch.arguments);
+                (command, &launch.folder, launch.environment.as_slice())
+            }
+        };
+        let child = command
             // The child resolves this path before the kernel closes the descriptor (close-on-exec).
             .current_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))
             .env_clear()
@@ -64,6 +97,7 @@ impl Login {
             .env("TERM", TERM)
             .env("LANG", LANG)
             .env("PATH", PATH)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .spawn(pts)?;
         Ok(Running { pty, child: Some(child) })
     }

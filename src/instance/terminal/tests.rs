@@ -59,7 +59,7 @@ impl Desk {
         let shells = self.shells.clone();
         let served = tokio::spawn(async move {
             let socket = WebSocketStream::from_raw_socket(theirs, Role::Server, Some(reading(MESSAGE_MAX))).await;
-            shells.run(socket, folder).await;
+            shells.run(socket, Opened::Folder(folder)).await;
         });
         let socket = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
         Browser { socket, served, typed: 0, shown: String::new() }

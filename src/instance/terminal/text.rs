@@ -7,7 +7,7 @@ const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 /// The beginning of an incomplete character: three bytes at most.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     cut: Vec<u8>,
 }
 
@@ -18,8 +18,13 @@ impl Decoder {
         &self.cut
     }
 
+    /// The text at the end: a character that stays incomplete.
+    pub(crate) fn finish(&mut self) -> String {
+        if std::mem::take(&mut self.cut).is_empty() { String::new() } else { REPLACEMENT.to_string() }
+    }
+
     /// The text of the next bytes, as far as their characters are complete.
-    pub(super) fn decode(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> String {
         let mut joined = std::mem::take(&mut self.cut);
         joined.extend_from_slice(bytes);
         let mut text = String::with_capacity(joined.len());

@@ -30,6 +30,8 @@ use super::key_watch::KeyWatch;
 use crate::call::{Call, NOT_OFFERED, Search};
 use crate::files::entry::ProviderFile;
 use crate::files::error::FilesError;
+use crate::jobs::Jobs;
+use crate::jobs::follow::{Channel, Piece};
 use crate::search::Searches;
 use crate::state::Instance;
 use crate::verifier::{AuditContext, Refusal};
@@ -83,6 +85,25 @@ struct Cancel {
 enum SearchMessage {
     Result { batch: Vec<ProviderFile> },
     EndOfResults {},
+}
+
+/// A piece of a job's output, or, without one, its end. The stream's id is Core's own business.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogMessage<'a> {
+    stream_id: &'a str,
+    rank: u32,
+    stdout: Option<&'a str>,
+    stderr: Option<&'a str>,
+    channel: Option<&'a str>,
+}
+
+impl<'a> LogMessage<'a> {
+    fn of(piece: Option<&'a Piece>) -> Self {
+        let text = |channel| piece.filter(|piece| piece.channel == channel).map(|piece| piece.text.as_str());
+        let (stdout, stderr) = (text(Channel::Stdout), text(Channel::Stderr));
+        Self { stream_id: "", rank: piece.map_or(0, |piece| piece.rank), stdout, stderr, channel: None }
+    }
 }
 
 /// A socket that was opened in a user's name. Each message proves whether it is theirs.
@@ -195,7 +216,7 @@ impl Rpc {
             if let Some(kid) = audit.kid {
                 key_watch.add(permit.username(), kid);
             }
-            begin(&permit, &instance.sockets.searches, &written.stream_id, streams)
+            begin(&permit, instance, &written.stream_id, streams)
         });
         begun.err().map(|(code, why)| refused(&written.stream_id, code, &why))
     }
@@ -218,22 +239,45 @@ impl Rpc {
 /// Begins the work of a permitted message.
 fn begin(
     permit: &Permit<'_, '_>,
-    searches: &Searches,
+    instance: &Instance,
     stream_id: &str,
     streams: &mut Streams,
 ) -> Result<(), (ErrorCode, String)> {
-    let work = match Call::of(permit) {
-        Call::Search(query) => search(searches.clone(), query, stream_id.to_owned(), streams.outbound.clone()),
-        // The rest comes as requests, or is not offered: there are no jobs whose output could be
-        // followed.
+    let (stream, outbound) = (stream_id.to_owned(), streams.outbound.clone());
+    let begun = match Call::of(permit) {
+        Call::Search(query) => {
+            streams.begin(stream.clone(), search(instance.sockets.searches.clone(), query, stream, outbound))
+        }
+        Call::Follow { id } => streams.begin(stream.clone(), follow(instance.jobs.clone(), id, stream, outbound)),
+        Call::Refused(why) => return Err((ErrorCode::NotFound, why.to_owned())),
+        // The rest comes as requests, or is not offered.
         Call::Files(_)
         | Call::Issue(_)
         | Call::Drives(_)
         | Call::InstallSshKeys { .. }
         | Call::ControlTask(_)
+        | Call::Jobs(_)
         | Call::NotOffered => return Err((ErrorCode::NotFound, NOT_OFFERED.to_owned())),
     };
-    streams.begin(stream_id.to_owned(), work).map_err(|code| (code, code.why().to_owned()))
+    begun.map_err(|code| (code, code.why().to_owned()))
+}
+
+/// Sends a job's output as it comes, and after its end the last message.
+async fn follow(jobs: Jobs, id: String, stream_id: String, outbound: mpsc::Sender<Message>) {
+    let (pieces, mut come) = mpsc::channel(OUTBOUND_MAX);
+    let sending = async {
+        while let Some(piece) = come.recv().await {
+            if outbound.send(message(&stream_id, &LogMessage::of(Some(&piece)))).await.is_err() {
+                come.close();
+            }
+        }
+    };
+    let (outcome, ()) = tokio::join!(jobs.follow(&id, pieces), sending);
+    let last = match outcome {
+        Ok(()) => response(&stream_id, 200, &LogMessage::of(None)),
+        Err(error) => refused(&stream_id, error.error_code(), &error.to_string()),
+    };
+    let _ = outbound.send(last).await; // fails if the socket has ended
 }
 
 async fn search(

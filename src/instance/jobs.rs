@@ -1,0 +1,182 @@
+//! The user's jobs: started, ended, followed and entered as this account, on the site's Slurm.
+//!
+//! What runs is what the user signed and the site approved. This account's own record of a job is
+//! the authority for every later call on it; an id of Core's is only its name (protocol, section
+//! 12). Refuses everything if the site has no `[slurm]`.
+
+mod create;
+mod end;
+pub(crate) mod error;
+pub(crate) mod follow;
+mod prepare;
+mod record;
+mod settle;
+pub(crate) mod shell;
+mod specification;
+mod store;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use countersign_applications::Catalogue;
+use countersign_config::{Config, Product, Slurm};
+use countersign_keys::bind::Projection;
+use countersign_keys::identity::{CoreJobId, ProviderId};
+use countersign_keys::policy::Permit;
+use countersign_slurm::{Commands, SlurmJobId};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::time::{Duration, timeout};
+
+use self::error::JobsError;
+use self::record::{Record, RecordState};
+use self::store::JobRecords;
+use crate::account::OwnAccount;
+use crate::call::{JobsCall, text};
+use crate::direct::server_client::ServerClient;
+use crate::files::Files;
+use crate::terminal::Login;
+use countersign_ipc::error_code::Reply;
+use countersign_ipc::http::json_reply;
+use countersign_os::clock::Clock;
+
+/// The jobs of one user. Clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Jobs(Option<Arc<Site>>);
+
+/// What starts jobs here.
+#[derive(Debug)]
+struct Site {
+    slurm: Slurm,
+    products: Vec<Product>,
+    provider: ProviderId,
+    catalogue: Catalogue,
+    commands: Commands,
+    records: JobRecords,
+    server: ServerClient,
+    files: Files,
+    uid: u32,
+    login: Login,
+    /// Submissions and clean-ups that outlive their requests.
+    under_way: AtomicUsize,
+}
+
+impl Jobs {
+    /// The jobs of an account. Files are those of its drives.
+    pub(crate) fn of(account: &OwnAccount, config: &Config, files: &Files) -> Self {
+        let site = |slurm: &Slurm| Site {
+            slurm: slurm.clone(),
+            products: config.products.clone(),
+            provider: config.provider.id.clone(),
+            catalogue: Catalogue::at(&config.applications, account.uid()),
+            commands: Commands::new(slurm.commands.clone(), slurm.config.clone()),
+            records: JobRecords::of(account, &config.provider.id),
+            server: ServerClient::at(config.ipc.socket()),
+            files: files.clone(),
+            uid: account.uid().0,
+            login: account.login(),
+            under_way: AtomicUsize::new(0),
+        };
+        Self(config.slurm.as_ref().map(|slurm| Arc::new(site(slurm))))
+    }
+
+    fn site(&self) -> Result<&Arc<Site>, JobsError> {
+        self.0.as_ref().ok_or(JobsError::NotOffered)
+    }
+
+    /// Answers a call that Core sends, within that time.
+    pub(crate) async fn answer(&self, permit: &Permit<'_, '_>, call: JobsCall, within: Duration) -> Reply {
+        match self.perform(permit, call, within).await {
+            Ok(answer) => json_reply(StatusCode::OK, &answer),
+            Err(error) => error.reply(),
+        }
+    }
+
+    async fn perform(&self, permit: &Permit<'_, '_>, call: JobsCall, within: Duration) -> Result<Value, JobsError> {
+        let site = self.site()?;
+        let items = permit.items().projections();
+        let each = |name: &'static str| items.iter().map(move |item| (item, text(item, name)));
+        match call {
+            JobsCall::Create => return site.create(permit, within).await,
+            JobsCall::Terminate => {
+                for (_, id) in each("id") {
+                    in_time(within, site.terminate(&id)).await?;
+                }
+            }
+            JobsCall::Extend => {
+                for (item, id) in each("jobId") {
+                    in_time(within, site.extend(&id, item)).await?;
+                }
+            }
+            JobsCall::Suspend | JobsCall::Unsuspend => {
+                for (_, id) in each("id") {
+                    in_time(within, site.suspend(&id, call == JobsCall::Suspend)).await?;
+                }
+            }
+        }
+        let responses: Vec<Value> = items.iter().map(|_| json!({})).collect();
+        Ok(json!({ "responses": responses }))
+    }
+
+    /// Renders what the user is about to sign, and shows it.
+    pub(crate) async fn preview(&self, item: &Projection<'_>) -> Result<Value, JobsError> {
+        let prepared = self.site()?.preview(item.parameter("specification")).await?;
+        Ok(json!({ "script": prepared.rendered.shown, "sha256": prepared.digest().as_str() }))
+    }
+
+    /// Finishes what a killed instance began.
+    pub(crate) async fn begin(&self) {
+        if let Some(site) = &self.0 {
+            site.settle_all().await;
+        }
+    }
+
+    /// How many submissions and clean-ups are in progress. An instance with any is not idle.
+    pub(crate) fn under_way(&self) -> usize {
+        self.0.as_ref().map_or(0, |site| site.under_way.load(Ordering::Relaxed))
+    }
+}
+
+/// A job that this account has submitted, by its own record.
+struct OwnJob {
+    id: CoreJobId,
+    record: Record,
+    slurm_id: SlurmJobId,
+}
+
+impl Site {
+    /// The record of a job that can still be changed.
+    async fn job(&self, id: &str) -> Result<OwnJob, JobsError> {
+        let id = CoreJobId::parse(id).map_err(|_| JobsError::NoSuchJob)?;
+        let record = self.records.read(&id).await?.ok_or(JobsError::NoSuchJob)?;
+        match record.state {
+            RecordState::Submitted { slurm_id } => Ok(OwnJob { id, record, slurm_id }),
+            RecordState::AboutToSubmit => Err(JobsError::BeingSubmitted),
+            RecordState::Ended { .. } => Err(JobsError::Ended),
+        }
+    }
+
+    /// Counts work until the value is dropped.
+    fn work(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+}
+
+struct UnderWay(Arc<Site>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends work that does not answer in time. A command that it runs is ended with it.
+async fn in_time<T>(within: Duration, work: impl Future<Output = Result<T, JobsError>>) -> Result<T, JobsError> {
+    timeout(within, work).await.unwrap_or(Err(JobsError::Slow))
+}
+
+/// Unix time, in seconds.
+fn now() -> Result<i64, JobsError> {
+    Ok(Clock::System.now()?.seconds())
+}

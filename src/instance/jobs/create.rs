@@ -1,0 +1,161 @@
+//! Starts a job that the user signed.
+//!
+//! In this order: the application is an approved one, the script is the signed one, the id is new,
+//! the record with a random tag is on the disk, the folder is made, `sbatch` is run, the record has
+//! Slurm's number, Core is told. A process that dies between two steps leaves a record from which
+//! the next one continues ([`super::settle`]). A job of whose start Core was not told is cancelled,
+//! because Core forgets it and the user starts another.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use countersign_applications::Invocation;
+use countersign_keys::call::names::SCRIPT;
+use countersign_keys::identity::CoreJobId;
+use countersign_keys::intent::Consent;
+use countersign_keys::json::Json;
+use countersign_keys::policy::Permit;
+use countersign_os::clock::random_bytes;
+use countersign_slurm::{SlurmJobId, SubmitFailure};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::error::JobsError;
+use super::prepare::{Claimed, Prepared};
+use super::record::{JobFolder, Record, RecordState};
+use super::{Site, now};
+
+/// Longest time for sbatch. Core has its answer long before.
+const SBATCH_MAX: Duration = Duration::from_secs(60);
+/// How long before the answer is due the user is told that Slurm is slow.
+const ANSWER_BEFORE: Duration = Duration::from_millis(200);
+/// Random bytes of a tag.
+const TAG_BYTES: usize = 16;
+
+/// What Core says of the job. It chooses the id after the user has signed.
+struct FromCore {
+    id: CoreJobId,
+    invocation: String,
+}
+
+impl FromCore {
+    fn read(body: &Json<'_>) -> Result<Self, JobsError> {
+        let item = body.member("items").and_then(Json::elements).and_then(<[Json<'_>]>::first);
+        let item = item.ok_or(JobsError::Missing("a job"))?;
+        let id = item.member("id").and_then(Json::as_str).and_then(|id| CoreJobId::parse(id).ok());
+        let application = item.member("status").and_then(|status| status.member("resolvedApplication"));
+        let invocation = application.and_then(|application| application.member("invocation"));
+        let invocation = invocation.filter(|invocation| invocation.members().is_some());
+        let invocation = invocation.and_then(|invocation| serde_json::to_string(invocation).ok());
+        Ok(Self {
+            id: id.ok_or(JobsError::Missing("a number of the job"))?,
+            invocation: invocation.ok_or(JobsError::Missing("the application"))?,
+        })
+    }
+}
+
+impl Site {
+    /// Starts the job of a permitted request, and answers within that time.
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        permit: &Permit<'_, '_>,
+        within: Duration,
+    ) -> Result<Value, JobsError> {
+        let due = Instant::now() + within.saturating_sub(ANSWER_BEFORE);
+        let [item] = permit.items().projections() else { return Err(JobsError::OneAtATime) };
+        let FromCore { id, invocation } = FromCore::read(permit.items().body())?;
+        let sent = Invocation::parse(invocation.as_bytes())?;
+        let prepared = self.prepare(Some(&id), item.parameter("specification"), Claimed::Sent(sent)).await?;
+        let signed = item.parameter(SCRIPT);
+        if *signed != Json::Null && signed.as_str() != Some(prepared.digest().as_str()) {
+            return Err(JobsError::AnotherScript);
+        }
+        let record = Record {
+            username: permit.username().clone(),
+            project: permit.project().cloned(),
+            application: prepared.application.clone(),
+            tag: tag()?,
+            begun_at: now()?,
+            folder: JobFolder {
+                drive: self.slurm.drive.clone(),
+                within: self.slurm.job_folder.clone(),
+                job: id.clone(),
+            },
+            nodes: prepared.nodes,
+            state: RecordState::AboutToSubmit,
+        };
+        // A script that cannot be submitted gets no record.
+        prepared.submission(&id, &record.tag, PathBuf::new())?;
+        self.records.begin(&id, record.clone()).await?;
+        let (tell, mut told) = oneshot::channel();
+        // The work continues if the request is abandoned: its outcome is on record either way.
+        let (site, under_way) = (Arc::clone(self), self.work());
+        tokio::spawn(async move {
+            site.start(id, record, prepared, tell).await;
+            drop(under_way);
+        });
+        let outcome = match timeout_at(due, &mut told).await {
+            Ok(outcome) => outcome.ok(),
+            Err(_elapsed) => {
+                // From here on the work finds that Core is not told.
+                told.close();
+                Some(told.try_recv().unwrap_or(Err(JobsError::TooLate)))
+            }
+        };
+        let provider_id = outcome.unwrap_or(Err(JobsError::CutShort))?;
+        Ok(json!({ "responses": [{ "id": provider_id }] }))
+    }
+
+    /// Submits a job whose record is written, and tells the outcome.
+    async fn start(
+        self: &Arc<Self>,
+        id: CoreJobId,
+        record: Record,
+        prepared: Prepared,
+        tell: oneshot::Sender<Result<String, JobsError>>,
+    ) {
+        let slurm_id = match self.submit(&id, &record, &prepared).await {
+            Ok(slurm_id) => slurm_id,
+            Err(error) => {
+                let is_known = !matches!(error, JobsError::Submit(SubmitFailure::Unknown(_)));
+                let _ = tell.send(Err(error));
+                return if is_known { self.close(&id, &record, None).await } else { self.settle(&id, &record).await };
+            }
+        };
+        let submitted = record.in_state(RecordState::Submitted { slurm_id });
+        if let Err(failure) = self.records.replace(&id, submitted.clone()).await {
+            tracing::error!(%id, %slurm_id, %failure, "cannot record a submitted job, so it is cancelled");
+            let _ = tell.send(Err(failure.into()));
+            return self.settle(&id, &record).await;
+        }
+        let provider_id = format!("slurm/{slurm_id}/{}", record.begun_at);
+        match tell.send(Ok(provider_id)) {
+            Ok(()) => self.report(&id, &submitted).await,
+            Err(_) => self.settle(&id, &submitted).await,
+        }
+    }
+
+    async fn submit(
+        self: &Arc<Self>,
+        id: &CoreJobId,
+        record: &Record,
+        prepared: &Prepared,
+    ) -> Result<SlurmJobId, JobsError> {
+        // The user was asked: starting a job is dangerous.
+        let files = self.files.approved(Consent::Asked);
+        let folder =
+            files.make_new_folder(&record.folder.path(&record.folder.drive)).await.map_err(JobsError::Folder)?;
+        let submission = prepared.submission(id, &record.tag, folder)?;
+        Ok(self.commands.submit(&submission, SBATCH_MAX).await?)
+    }
+}
+
+/// Marks a job: 128 random bits in hexadecimal digits.
+fn tag() -> Result<String, JobsError> {
+    let random: [u8; TAG_BYTES] = random_bytes()?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests;
