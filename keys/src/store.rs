@@ -8,6 +8,7 @@
 mod confirmation;
 pub mod drives;
 mod expiry;
+pub mod jobs;
 mod passkey_table;
 pub mod passkeys;
 pub mod records;
@@ -63,11 +64,13 @@ pub enum Table {
     DriveOutbox,
     /// By its number, big-endian: [`tasks::Task`].
     Tasks,
+    /// By Core's id, a zero byte and the uid, big-endian: [`jobs::Job`].
+    Jobs,
 }
 
 impl Table {
     /// Every table. An implementation keeps them apart.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -83,6 +86,7 @@ impl Table {
         Self::Drives,
         Self::DriveOutbox,
         Self::Tasks,
+        Self::Jobs,
     ];
 
     /// Whether the seal covers it ([`seal`]): every table except the one that is not written
@@ -111,6 +115,7 @@ impl Table {
             Self::Drives => "drives",
             Self::DriveOutbox => "drive_errands",
             Self::Tasks => "tasks",
+            Self::Jobs => "jobs",
         }
     }
 }

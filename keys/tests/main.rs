@@ -12,6 +12,7 @@ mod digests;
 mod direct_channel;
 mod edges;
 mod interop;
+mod jobs;
 mod key_material;
 mod models;
 mod passkeys;

@@ -261,7 +261,8 @@ fn revocations(
         | Table::PasskeyIds
         | Table::Drives
         | Table::DriveOutbox
-        | Table::Tasks => Ok(Vec::new()),
+        | Table::Tasks
+        | Table::Jobs => Ok(Vec::new()),
     }
 }
 

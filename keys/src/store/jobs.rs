@@ -1,0 +1,124 @@
+//! Jobs that accounts have submitted, and what Core was told of each: the record from which every
+//! change is told once, also after a restart.
+//!
+//! The key is Core's id and the uid. Core's ids are guessable, so an account that reports another
+//! account's id must not take its place.
+
+use serde::{Deserialize, Serialize};
+
+use super::registry::{NotChanged, Registry};
+use super::typed::put;
+use super::{Store, StoreFailure, Table, decode};
+use crate::identity::{CoreJobId, Project, Uid, Username};
+use crate::time::Timestamp;
+
+/// Most jobs of one account at a time that have not ended.
+pub const JOBS_EACH_MAX: usize = 1_000;
+
+/// Most jobs of all accounts. A record has some 500 bytes.
+pub const JOBS_MAX: usize = 20_000;
+
+/// A job.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Core's id.
+    pub core_id: CoreJobId,
+    /// The account that reported it.
+    pub uid: Uid,
+    /// The account's user.
+    pub username: Username,
+    /// The user's project at UCloud.
+    pub project: Option<Project>,
+    /// Slurm's number, not 0.
+    pub slurm_id: u32,
+    /// When the account submitted it, according to the account.
+    pub submitted: Timestamp,
+    /// When it was recorded here.
+    pub recorded: Timestamp,
+    /// The UCloud path of its folder, which Core has not been told yet.
+    pub output_folder: Option<String>,
+    /// Whether Slurm has said that the job is this uid's. Until then Core is told nothing.
+    pub is_verified: bool,
+    /// Whether the user has asked for a pause.
+    pub is_paused: bool,
+    /// The state that Core has, in Core's word.
+    pub told: Option<String>,
+    /// The sentence that Core was told last.
+    pub words: Option<String>,
+    /// When.
+    pub words_at: Option<Timestamp>,
+    /// The time limit that Core has, in minutes.
+    pub limit_told_min: Option<u32>,
+    /// The last warning before its end, in minutes before it.
+    pub warned_min: Option<u32>,
+    /// How many updates Core was sent.
+    pub updates: u32,
+    /// How it ended: Core's word and a sentence. It is forgotten when Core was told.
+    pub end: Option<(String, String)>,
+}
+
+/// A change that the rules do not allow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum JobRejection {
+    /// The account reported this id before, for another job.
+    #[error("this job is on record with another number at Slurm")]
+    Exists,
+    /// The account, or all accounts together, have as many as there can be.
+    #[error("too many jobs are under way")]
+    TooMany,
+}
+
+impl<S: Store> Registry<S> {
+    /// All jobs.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn jobs(&self) -> Result<Vec<Job>, StoreFailure> {
+        let entries = self.store().scan(Table::Jobs, b"", None, JOBS_MAX)?;
+        entries.iter().map(|(_, value)| decode(Table::Jobs, value)).collect()
+    }
+
+    /// Records a job that is not on record. `others` are those on record, of all accounts.
+    ///
+    /// # Errors
+    /// There is one of this id and account with another number, there are too many, or the store
+    /// failed.
+    pub fn add_job(&self, job: &Job, others: &[Job]) -> Result<(), NotChanged<JobRejection>> {
+        let own = others.iter().filter(|other| other.uid == job.uid).count();
+        let key = key_of(&job.core_id, job.uid);
+        self.change(|transaction| {
+            if let Some(known) = transaction.read(Table::Jobs, &key)? {
+                let known: Job = decode(Table::Jobs, &known)?;
+                return Ok(if known.slurm_id == job.slurm_id { Ok(()) } else { Err(JobRejection::Exists) });
+            }
+            // Each account's share shrinks with the room left.
+            if own >= JOBS_EACH_MAX.min(JOBS_MAX.saturating_sub(others.len())) {
+                return Ok(Err(JobRejection::TooMany));
+            }
+            put(transaction, Table::Jobs, &key, job)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Writes the changed record of a job.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn note_job(&self, job: &Job) -> Result<(), StoreFailure> {
+        self.write(|transaction| put(transaction, Table::Jobs, &key_of(&job.core_id, job.uid), job))
+    }
+
+    /// Removes a job. Succeeds if there is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn forget_job(&self, core_id: &CoreJobId, uid: Uid) -> Result<(), StoreFailure> {
+        self.write(|transaction| transaction.remove(Table::Jobs, &key_of(core_id, uid)))
+    }
+}
+
+/// An id has only digits, so the zero byte ends it.
+fn key_of(core_id: &CoreJobId, uid: Uid) -> Vec<u8> {
+    [core_id.as_str().as_bytes(), &[0], &uid.0.to_be_bytes()].concat()
+}

@@ -1,0 +1,68 @@
+//! Jobs are on record until Core was told of their end, each account's apart from another's.
+
+use countersign_keys::identity::{CoreJobId, Uid, Username};
+use countersign_keys::store::jobs::{JOBS_EACH_MAX, Job, JobRejection};
+use countersign_keys::store::registry::{NotChanged, Registry};
+use countersign_keys::store::sled_store::SledStore;
+use countersign_keys::time::Timestamp;
+
+fn job(core_id: &str, uid: u32, slurm_id: u32) -> Job {
+    Job {
+        core_id: CoreJobId::parse(core_id).unwrap(),
+        uid: Uid(uid),
+        username: Username::parse("alice#1").unwrap(),
+        project: None,
+        slurm_id,
+        submitted: Timestamp::from_seconds(1_800_000_000),
+        recorded: Timestamp::from_seconds(1_800_000_001),
+        output_folder: Some("/7/ucloud-jobs/54112".to_owned()),
+        is_verified: false,
+        is_paused: false,
+        told: None,
+        words: None,
+        words_at: None,
+        limit_told_min: None,
+        warned_min: None,
+        updates: 0,
+        end: None,
+    }
+}
+
+fn refused(outcome: Result<(), NotChanged<JobRejection>>) -> Option<JobRejection> {
+    match outcome {
+        Ok(()) => None,
+        Err(NotChanged::Rejected(rejection)) => Some(rejection),
+        Err(NotChanged::Failed(failure)) => panic!("{failure}"),
+    }
+}
+
+#[test]
+fn a_job_is_on_record_until_it_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Registry::new(SledStore::open(directory.path()).unwrap());
+    let registry = open();
+    assert_eq!(registry.jobs().unwrap(), []);
+    registry.add_job(&job("7", 1100, 62), &[]).unwrap();
+    let told = Job { told: Some("RUNNING".to_owned()), updates: 2, ..job("7", 1100, 62) };
+    registry.note_job(&told).unwrap();
+    // A repeated report changes nothing, and another number for it is refused.
+    assert_eq!(refused(registry.add_job(&job("7", 1100, 62), &[])), None);
+    assert_eq!(refused(registry.add_job(&job("7", 1100, 63), &[])), Some(JobRejection::Exists));
+    assert_eq!(registry.jobs().unwrap(), [told.clone()]);
+    // Another account that reports the id has a record of its own.
+    registry.add_job(&job("7", 1101, 99), &[]).unwrap();
+    registry.forget_job(&CoreJobId::parse("7").unwrap(), Uid(1101)).unwrap();
+    drop(registry);
+    assert_eq!(open().jobs().unwrap(), [told]);
+    open().forget_job(&CoreJobId::parse("7").unwrap(), Uid(1100)).unwrap();
+    assert_eq!(open().jobs().unwrap(), []);
+}
+
+#[test]
+fn an_account_has_its_share_of_jobs() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::new(SledStore::open(directory.path()).unwrap());
+    let full: Vec<Job> = (1..=JOBS_EACH_MAX).map(|id| job(&id.to_string(), 1100, 1)).collect();
+    assert_eq!(refused(registry.add_job(&job("9999", 1100, 62), &full)), Some(JobRejection::TooMany));
+    assert_eq!(refused(registry.add_job(&job("9999", 1101, 62), &full)), None);
+}
