@@ -11,6 +11,7 @@ pub mod control;
 mod deed;
 pub mod events;
 mod job_deed;
+mod jobs;
 mod keys;
 mod polls;
 mod process;
@@ -29,6 +30,7 @@ use bytes::Bytes;
 pub use self::control::{Control, ControlCall, Outage};
 pub use self::deed::{Brings, Deed};
 pub use self::job_deed::JobDeed;
+pub use self::jobs::ShownJob;
 pub use self::keys::{
     CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,
     token_header,

@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::events::{self, Event, Events};
+use super::jobs::{ShownJob, UnknownJob};
 use super::process::Process;
 use super::products::Products;
 use super::resources::{RegisteredDrive, TakenId};
@@ -233,6 +234,23 @@ impl Control {
         self.shared.process.resources.insert(id, created_by);
     }
 
+    /// All jobs.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<ShownJob> {
+        self.shared.process.jobs.all()
+    }
+
+    /// Creates a job of a user without asking the provider, and returns its id.
+    #[must_use]
+    pub fn add_job(&self, created_by: &str, project: Option<&str>) -> String {
+        self.shared.process.jobs.insert(created_by, project)
+    }
+
+    /// Forgets a job, as Core does when the provider's answer to its creation came too late.
+    pub fn remove_job(&self, id: &str) {
+        self.shared.process.jobs.remove(id);
+    }
+
     /// All tasks, as a user sees one whose number the user knows.
     #[must_use]
     pub fn tasks(&self) -> Vec<ShownTask> {
@@ -392,6 +410,21 @@ impl Shared {
             ("GET", "/api/products/v2/browse") => {
                 reply(StatusCode::OK, &self.products.browse(parts.uri.query().unwrap_or_default()))
             }
+            ("POST", "/api/jobs/control/update") if self.is_known(bearer) => self.update_jobs(&body),
+            ("GET", "/api/jobs/control/retrieve") if self.is_known(bearer) => {
+                let query = parts.uri.query().unwrap_or_default();
+                let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
+                match self.process.jobs.retrieve(id) {
+                    Some(job) => reply(StatusCode::OK, &job),
+                    None => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
+                }
+            }
+            ("GET", "/api/jobs/control/browse") if self.is_known(bearer) => {
+                reply(StatusCode::OK, &self.process.jobs.browse())
+            }
+            ("POST", "/api/providers/resources/checkExistence") if self.is_known(bearer) => {
+                reply(StatusCode::OK, &self.process.jobs.check_existence(&body))
+            }
             ("POST", "/api/tasks") => self.task(bearer, self.tasks.create(&body)),
             ("POST", "/api/tasks/postStatus") => self.task(bearer, self.tasks.post_status(&body)),
             ("POST", "/api/tasks/markAsComplete") => self.task(bearer, self.tasks.mark_as_complete(&body)),
@@ -471,6 +504,15 @@ impl Shared {
         match answer.filter(|_| self.is_known(bearer)) {
             Some(answer) => reply(StatusCode::OK, &answer),
             None => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
+        }
+    }
+
+    fn update_jobs(&self, body: &Value) -> Response<Body> {
+        match self.process.jobs.update(body) {
+            Ok(()) => reply(StatusCode::OK, &json!({})),
+            Err(UnknownJob(id)) => {
+                reply(StatusCode::NOT_FOUND, &json!({"why": format!("Not found or permission denied ({id})")}))
+            }
         }
     }
 

@@ -3,12 +3,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::jobs::Jobs;
 use super::resources::Resources;
 
 /// The state shared by [`super::Core`] and [`super::Control`].
 #[derive(Debug, Default)]
 pub(super) struct Process {
     pub(super) resources: Resources,
+    pub(super) jobs: Jobs,
     /// The reason why the process ended.
     death: Mutex<Option<&'static str>>,
 }

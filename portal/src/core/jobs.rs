@@ -1,0 +1,209 @@
+//! Core's jobs, as a provider changes them: updates, and the questions whether and whose they are.
+//!
+//! Appends every update that applies, also a repeated one. One unknown id refuses a whole request.
+//! After a final state only another final state is taken.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+
+/// The id of the first job. A real Core has given others before.
+const FIRST: u64 = 54_112;
+
+/// The states after which only another of them is taken.
+const FINAL: [&str; 3] = ["SUCCESS", "FAILURE", "EXPIRED"];
+
+/// A job as its user sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ShownJob {
+    /// Core's id.
+    pub id: String,
+    /// The user who created it.
+    pub created_by: String,
+    /// The project in which it was created.
+    pub project: Option<String>,
+    /// The present state.
+    pub state: String,
+    /// Every state that the provider gave it, in order, as often as it did.
+    pub states: Vec<String>,
+    /// Every sentence that the provider sent, in order.
+    pub statuses: Vec<String>,
+    /// The UCloud path of its folder.
+    pub output_folder: Option<String>,
+    /// The time that it has, in milliseconds, once the provider changed it.
+    pub time_allocation_ms: Option<i64>,
+    /// How many updates were stored.
+    pub updates: usize,
+}
+
+/// The jobs. Their number is bounded by the test.
+#[derive(Debug, Default)]
+pub(super) struct Jobs(Mutex<BTreeMap<String, ShownJob>>);
+
+/// An id that Core does not have.
+#[derive(Debug)]
+pub(super) struct UnknownJob(pub(super) String);
+
+impl Jobs {
+    /// Every job.
+    pub(super) fn all(&self) -> Vec<ShownJob> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Creates a job, and returns its id.
+    pub(super) fn insert(&self, created_by: &str, project: Option<&str>) -> String {
+        let mut jobs = self.lock();
+        let last = jobs.keys().filter_map(|id| id.parse::<u64>().ok()).max();
+        let id = last.map_or(FIRST, |last| last.saturating_add(1)).to_string();
+        let job = ShownJob {
+            id: id.clone(),
+            created_by: created_by.to_owned(),
+            project: project.map(str::to_owned),
+            state: "IN_QUEUE".to_owned(),
+            states: Vec::new(),
+            statuses: Vec::new(),
+            output_folder: None,
+            time_allocation_ms: None,
+            updates: 0,
+        };
+        jobs.insert(id.clone(), job);
+        id
+    }
+
+    /// Removes a job, as Core does when the provider's answer came too late.
+    pub(super) fn remove(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    /// Applies updates. Nothing is changed if one id is unknown.
+    pub(super) fn update(&self, body: &Value) -> Result<(), UnknownJob> {
+        let mut jobs = self.lock();
+        let items = body.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        for item in &items {
+            let id = item.get("id").and_then(Value::as_str).unwrap_or_default();
+            if !jobs.contains_key(id) {
+                return Err(UnknownJob(id.to_owned()));
+            }
+        }
+        for item in &items {
+            let job = item.get("id").and_then(Value::as_str).and_then(|id| jobs.get_mut(id));
+            if let (Some(job), Some(update)) = (job, item.get("update")) {
+                job.apply(update);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each of the resources exists.
+    pub(super) fn check_existence(&self, body: &Value) -> Value {
+        let jobs = self.lock();
+        let items = body.get("items").and_then(Value::as_array).into_iter().flatten();
+        let is_there = |item: &Value| {
+            item.get("type").and_then(Value::as_str) == Some("job")
+                && item.get("id").and_then(Value::as_str).is_some_and(|id| jobs.contains_key(id))
+        };
+        json!({ "responses": items.map(is_there).collect::<Vec<bool>>() })
+    }
+
+    /// A job by its id.
+    pub(super) fn retrieve(&self, id: &str) -> Option<Value> {
+        self.lock().get(id).map(ShownJob::to_json)
+    }
+
+    /// The jobs that have not ended, on one page.
+    pub(super) fn browse(&self) -> Value {
+        let items: Vec<Value> = self.lock().values().filter(|job| !job.is_final()).map(ShownJob::to_json).collect();
+        json!({ "itemsPerPage": 250, "items": items, "next": null })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ShownJob>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ShownJob {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        FINAL.contains(&self.state.as_str())
+    }
+
+    fn apply(&mut self, update: &Value) {
+        let text = |name: &str| update.get(name).and_then(Value::as_str);
+        let state = text("state");
+        let is_same = state == Some(self.state.as_str());
+        let wants_other = update.get("expectedDifferentState").and_then(Value::as_bool) == Some(true);
+        let wants_this = text("expectedState").is_some_and(|expected| expected != self.state);
+        if (wants_other && is_same) || wants_this {
+            return;
+        }
+        if self.is_final() && state.is_some_and(|state| !FINAL.contains(&state)) {
+            return;
+        }
+        self.updates = self.updates.saturating_add(1);
+        if let Some(state) = state {
+            state.clone_into(&mut self.state);
+            self.states.push(state.to_owned());
+        }
+        self.statuses.extend(text("status").map(str::to_owned));
+        if let Some(folder) = text("outputFolder") {
+            self.output_folder = Some(folder.to_owned());
+        }
+        if let Some(allocation) = update.get("newTimeAllocation").and_then(Value::as_i64) {
+            self.time_allocation_ms = Some(allocation);
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "createdAt": 1_700_000_000_000_i64,
+            "owner": { "createdBy": self.created_by, "project": self.project },
+            "updates": [],
+            "status": { "state": self.state },
+            "output": { "outputFolder": self.output_folder },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(jobs: &Jobs, id: &str, update: Value) -> bool {
+        jobs.update(&json!({ "items": [{ "id": id, "update": update }] })).is_ok()
+    }
+
+    #[test]
+    fn updates_are_appended_unless_they_expect_otherwise() {
+        let jobs = Jobs::default();
+        let id = jobs.insert("alice#1", None);
+        let running = json!({ "state": "RUNNING", "status": "it runs", "expectedDifferentState": true });
+        assert!(update(&jobs, &id, running.clone()));
+        assert!(update(&jobs, &id, running));
+        assert!(update(&jobs, &id, json!({ "state": "RUNNING", "status": "again" })));
+        assert!(update(&jobs, &id, json!({ "state": "SUCCESS", "expectedState": "IN_QUEUE" })));
+        let job = jobs.all().remove(0);
+        assert_eq!(job.states, ["RUNNING", "RUNNING"]);
+        assert_eq!((job.statuses, job.updates), (vec!["it runs".to_owned(), "again".to_owned()], 2));
+        // After a final state only another one is taken.
+        assert!(update(&jobs, &id, json!({ "state": "FAILURE" })));
+        assert!(update(&jobs, &id, json!({ "state": "RUNNING" })));
+        assert_eq!(jobs.all().remove(0).state, "FAILURE");
+        assert!(jobs.browse()["items"].as_array().is_some_and(Vec::is_empty));
+    }
+
+    #[test]
+    fn an_unknown_id_refuses_the_whole_request() {
+        let jobs = Jobs::default();
+        let id = jobs.insert("alice#1", None);
+        let items = json!({ "items": [
+            { "id": id, "update": { "state": "RUNNING" } }, { "id": "1", "update": { "state": "RUNNING" } },
+        ] });
+        assert_eq!(jobs.update(&items).unwrap_err().0, "1");
+        assert_eq!(jobs.all().remove(0).state, "IN_QUEUE");
+        let items = json!({ "items": [{ "type": "job", "id": id }, { "type": "job", "id": "1" }, { "type": "ingress", "id": id }] });
+        assert_eq!(jobs.check_existence(&items), json!({ "responses": [true, false, false] }));
+    }
+}
