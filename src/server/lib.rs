@@ -13,6 +13,7 @@ mod direct;
 mod gateway;
 mod http;
 mod instances;
+mod jobs;
 mod passkeys;
 mod state;
 mod state_directory;
@@ -46,6 +47,7 @@ use self::gateway::process::{GatewayProcess, Start};
 use self::gateway::queries::StoreQueryHandler;
 use self::instances::launch::Launcher;
 use self::instances::table::Instances;
+use self::jobs::table::JobTable;
 use self::passkeys::ceremonies::PasskeyCeremonies;
 use self::state::{Records, Server, log_failure};
 use self::state_directory::async_listener;
@@ -157,6 +159,7 @@ async fn serve(
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::System,
         accounts: Accounts::System,
+        jobs: JobTable::left_behind(records.jobs()?),
         tasks: TaskTable::left_behind(records.tasks()?, Clock::System.now().map_err(io::Error::other)?),
         records,
         instances,
@@ -181,6 +184,9 @@ async fn serve(
     tokio::spawn(settle(Arc::clone(&server)));
     tokio::spawn(connections::expiry::keep_ending(Arc::clone(&server)));
     tokio::spawn(read_again(Arc::clone(&server)));
+    if let Some(slurm) = &server.config.slurm {
+        tokio::spawn(jobs::poller::run(Arc::clone(&server), jobs::commands_of(slurm)));
+    }
     match core {
         Some(core) => {
             tokio::spawn(tell_core(Arc::clone(&server), core));
@@ -275,7 +281,8 @@ async fn tell_core(server: Arc<Server>, core: CoreCalls) {
     tokio::join!(
         core::product_registration::run(Arc::clone(&server), Arc::clone(&core)),
         core::outbox::run(Arc::clone(&server), Arc::clone(&core)),
-        core::tasks::run(server, core)
+        core::tasks::run(Arc::clone(&server), Arc::clone(&core)),
+        jobs::teller::run(server, core)
     );
 }
 

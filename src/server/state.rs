@@ -15,6 +15,7 @@ use crate::core::task_table::TaskTable;
 use crate::gateway::invalidations::Invalidations;
 use crate::http::reply::{Refusal, blocking};
 use crate::instances::table::Instances;
+use crate::jobs::table::JobTable;
 use crate::passkeys::ceremonies::PasskeyCeremonies;
 use crate::turns::{Asker, Turns};
 use crate::used_intents::UsedIntents;
@@ -45,6 +46,8 @@ pub(crate) struct Server {
     pub(crate) maintenance: CurrentMaintenance,
     /// Long-running operations of the instances.
     pub(crate) tasks: TaskTable,
+    /// Jobs on Slurm.
+    pub(crate) jobs: JobTable,
     /// Intents that users' own browsers have used at the server.
     pub(crate) used_intents: UsedIntents,
     /// Applications that wait for a review.

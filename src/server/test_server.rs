@@ -30,6 +30,7 @@ use crate::gateway::invalidations::invalidations;
 use crate::http::reply::Refusal;
 use crate::instances::launch::Launcher;
 use crate::instances::table::Instances;
+use crate::jobs::table::JobTable;
 use crate::passkeys::ceremonies::PasskeyCeremonies;
 use crate::state::Server;
 use crate::used_intents::UsedIntents;
@@ -146,6 +147,7 @@ impl TestServer {
             stop: watch::Sender::new(false),
             maintenance: CurrentMaintenance::new(config.maintenance.clone()),
             tasks: TaskTable::default(),
+            jobs: JobTable::default(),
             config,
         });
         Self { server, now, told, directory }

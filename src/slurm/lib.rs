@@ -12,7 +12,10 @@ mod job_id;
 mod one_job;
 mod outcome;
 mod program;
+#[cfg(test)]
+mod properties;
 mod sacct;
+mod sinfo;
 mod squeue;
 mod state;
 mod submission;
@@ -25,6 +28,7 @@ pub use crate::job_id::SlurmJobId;
 pub use crate::outcome::{Outcome, Standing};
 pub use crate::program::Program;
 pub use crate::sacct::{ExitCode, IDS_MAX, Record};
+pub use crate::sinfo::Partition;
 pub use crate::squeue::{Limit, Row};
 pub use crate::state::JobState;
 pub use crate::submission::{

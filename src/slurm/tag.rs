@@ -49,7 +49,12 @@ impl Commands {
 
 /// The first job of that uid and tag. Only the members that decide are read, in the forms that
 /// Slurm 22.05 to 25.05 give them.
-fn in_answer(program: Program, json: &[u8], uid: u32, tag: &str) -> Result<Option<SlurmJobId>, SlurmFailure> {
+pub(crate) fn in_answer(
+    program: Program,
+    json: &[u8],
+    uid: u32,
+    tag: &str,
+) -> Result<Option<SlurmJobId>, SlurmFailure> {
     let unreadable = |what| SlurmFailure::Unreadable { program, what };
     let answer: Answer = serde_json::from_slice(json).map_err(|_| unreadable("it is not JSON with a list of jobs"))?;
     let mut first = None;

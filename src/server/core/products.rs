@@ -2,11 +2,13 @@
 //!
 //! A feature is on only if an instance implements it, because Core shows users what is on.
 
+use crate::jobs::table::Queue;
 use crate::state::Server;
 use countersign_keys::call::ResourceKind;
+use countersign_slurm::Partition;
 use serde_json::{Value, json};
 
-use countersign_config::{Product, ProductKind, Terminals};
+use countersign_config::{Operator, Product, ProductKind, Terminals};
 
 /// Every product for a kind of resource, with its features.
 pub(crate) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
@@ -24,8 +26,11 @@ pub(crate) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
     let config = &server.config;
     let made = config.drives.iter().find(|drive| drive.is_made());
     let made = made.and_then(|drive| drive.product_among(&config.products));
+    let jobs = config.slurm.as_ref().map(|slurm| slurm.operator);
     let offered = |product: &Product| Offered {
         terminals: config.terminals,
+        jobs,
+        load: jobs.and_then(|_| load(&server.jobs.queue(), product)),
         drives_can_be_made: made.is_some_and(|made| made.name == product.name),
     };
     let products = config.products.iter().filter(|product| product.kind == wanted);
@@ -38,7 +43,47 @@ pub(crate) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
 #[derive(Clone, Copy)]
 struct Offered {
     terminals: Terminals,
+    /// Whether jobs are started, and who may change them.
+    jobs: Option<Operator>,
+    /// How busy its partition is.
+    load: Option<Load>,
     drives_can_be_made: bool,
+}
+
+/// How soon a job may start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Load {
+    Available,
+    /// Jobs wait for its partition.
+    Busy,
+    /// Its partition has not enough idle processors.
+    Full,
+}
+
+impl Load {
+    const fn at_core(self) -> &'static str {
+        match self {
+            Self::Available => "AVAILABLE",
+            Self::Busy => "BUSY",
+            Self::Full => "FULL",
+        }
+    }
+}
+
+/// The load of a product's partition, or of the default one. `None` while it is not known.
+fn load(queue: &Queue, product: &Product) -> Option<Load> {
+    let is_its = |partition: &&Partition| match &product.placement.partition {
+        Some(name) => partition.name == *name,
+        None => partition.is_default,
+    };
+    let partition = queue.partitions.iter().find(is_its)?;
+    let cpus = u32::try_from(product.machine.cpu.max(1)).unwrap_or(u32::MAX);
+    Some(match partition {
+        Partition { is_up: false, .. } => Load::Full,
+        Partition { idle_cpus, .. } if *idle_cpus < cpus => Load::Full,
+        Partition { name, .. } if queue.wanted.contains(name) => Load::Busy,
+        _ => Load::Available,
+    })
 }
 
 fn reference(server: &Server, product: &Product) -> Value {
@@ -77,10 +122,10 @@ fn storage_support(product: &Value, offered: Offered) -> Value {
     })
 }
 
-fn compute_support(product: &Value, _offered: Offered) -> Value {
+fn compute_support(product: &Value, offered: Offered) -> Value {
     json!({
         "product": product,
-        "docker": backend(),
+        "docker": backend(None),
         "virtualMachine": {
             "enabled": false,
             "logs": false,
@@ -90,21 +135,71 @@ fn compute_support(product: &Value, _offered: Offered) -> Value {
             "suspension": false,
             "peers": false,
         },
-        "native": backend(),
-        "queueStatus": null,
+        "native": backend(offered.jobs),
+        "queueStatus": offered.load.map(Load::at_core),
     })
 }
 
-/// No kind of job runs yet. Features will be turned on with instances that implement them.
-fn backend() -> Value {
+/// Jobs run as native ones, on Slurm. Only an operator can lengthen a job.
+fn backend(jobs: Option<Operator>) -> Value {
     json!({
-        "enabled": false,
+        "enabled": jobs.is_some(),
         "web": false,
         "vnc": false,
         "logs": false,
         "terminal": false,
         "peers": false,
-        "timeExtension": false,
+        "timeExtension": jobs == Some(Operator::Granted),
         "bindLinkToPort": false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_server::TestServer;
+
+    const PRODUCTS: &str = "[[drives]]\nid = \"home\"\npath = \"~\"\n\
+        [[products]]\nname = \"small\"\ncategory = \"c\"\ntype = \"compute\"\ncpu = 2\n\
+        [[products]]\nname = \"big\"\ncategory = \"c\"\ntype = \"compute\"\ncpu = 64\n";
+
+    fn queue(idle_cpus: u32, is_up: bool, wanted: &[&str]) -> Queue {
+        let partition = Partition { name: "normal".to_owned(), is_default: true, is_up, idle_cpus };
+        Queue { partitions: vec![partition], wanted: wanted.iter().map(|name| (*name).to_owned()).collect() }
+    }
+
+    #[tokio::test]
+    async fn a_product_runs_jobs_only_where_slurm_is() {
+        let test = TestServer::new(PRODUCTS);
+        let said = retrieve_products(&test.server, ResourceKind::Jobs);
+        assert_eq!(said["responses"][0]["native"]["enabled"], false);
+        assert_eq!(said["responses"][0]["queueStatus"], Value::Null);
+        for (operator, extends) in [("false", false), ("true", true)] {
+            let slurm = format!("[slurm]\ndrive = \"home\"\noperator = {operator}\n{PRODUCTS}");
+            let test = TestServer::new(&slurm);
+            let said = retrieve_products(&test.server, ResourceKind::Jobs);
+            let native = &said["responses"][1]["native"];
+            assert_eq!((&native["enabled"], &native["timeExtension"]), (&true.into(), &extends.into()));
+            assert_eq!(said["responses"][1]["docker"]["enabled"], false);
+            *test.server.jobs.queue() = queue(4, true, &[]);
+            let said = retrieve_products(&test.server, ResourceKind::Jobs);
+            assert_eq!(said["responses"][0]["queueStatus"], "AVAILABLE");
+            assert_eq!(said["responses"][1]["queueStatus"], "FULL");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_load_that_is_not_known_is_not_told() {
+        let test = TestServer::new(PRODUCTS);
+        let small = &test.server.config.products[0];
+        assert_eq!(load(&queue(2, true, &[]), small), Some(Load::Available));
+        assert_eq!(load(&queue(2, true, &["normal"]), small), Some(Load::Busy));
+        assert_eq!(load(&queue(2, true, &["urgent"]), small), Some(Load::Available));
+        assert_eq!(load(&queue(1, true, &[]), small), Some(Load::Full));
+        assert_eq!(load(&queue(2, false, &[]), small), Some(Load::Full));
+        assert_eq!(load(&Queue::default(), small), None);
+        let mut placed = small.clone();
+        placed.placement.partition = Some("urgent".to_owned());
+        assert_eq!(load(&queue(2, true, &[]), &placed), None);
+    }
 }

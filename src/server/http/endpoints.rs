@@ -29,6 +29,7 @@ use crate::audit::record::{AuditedAction, Sender};
 use crate::connections::{approval, list, offer};
 use crate::core::service_calls::AboutUser;
 use crate::core::{drives, service_calls, tasks};
+use crate::jobs::{operator, reports};
 use crate::state::{Server, log_failure};
 use crate::{direct, state_directory};
 use countersign_config::Ipc;
@@ -221,6 +222,9 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::APPLICATIONS_DECIDE => {
             within.ask(|decided| async move { applications::decide(server, uid, &decided) }).await
         }
+        ipc::JOBS_SUBMITTED => within.ask(|report| reports::submitted(server, uid, report)).await,
+        ipc::JOBS_EXTEND => within.ask(|extend| operator::extend(server, uid, extend)).await,
+        ipc::JOBS_SUSPEND => within.ask(|suspend| operator::suspend(server, uid, suspend)).await,
         ipc::WHOAMI => within.ask(|_: Empty| list::whoami(server, uid)).await,
         _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
     }
