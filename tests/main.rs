@@ -24,7 +24,11 @@ mod gateway_unit;
 mod hostile;
 mod ingress;
 mod intent_v1;
+<<<<<<< HEAD
 mod jobs;
+=======
+mod jobs_poller;
+>>>>>>> 64dacf5 (tests: jobs on a small real Slurm)
 mod kill;
 mod mapper;
 mod mishaps;

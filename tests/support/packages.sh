@@ -16,6 +16,10 @@ accounts systemd-sysusers systemd
 accounts systemd-tmpfiles systemd
 accounts curl curl
 accounts python3 python3
+accounts slurmctld slurm-wlm
+accounts slurmdbd slurmdbd
+accounts munged munge
+accounts mariadbd mariadb-server
 accounts go golang-go
 accounts nginx nginx
 accounts haproxy haproxy

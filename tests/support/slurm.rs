@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! A small Slurm for tests: two nodes and accounting, made by `slurm.sh` in the namespace of
 //! `installation.sh`, which ends it.
 
@@ -62,5 +63,66 @@ impl Slurm {
             .stdin(Stdio::null())
             .output();
         tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap()
+=======
+//! The small real Slurm of `tests/support/slurm`, and jobs of real accounts in it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::Mutex;
+
+use super::test_site::{TestSite, said};
+
+/// A running Slurm. It ends with this value.
+#[derive(Debug)]
+pub(crate) struct Slurm {
+    directory: tempfile::TempDir,
+    _child: Child,
+    lines: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
+}
+
+impl Slurm {
+    /// Starts it, with these accounts as its users.
+    pub(crate) async fn start(accounts: &[&str]) -> Self {
+        let directory = tempfile::Builder::new().prefix("slurm-").tempdir().unwrap();
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support/slurm");
+        let mut command = Command::new(script);
+        command.arg(directory.path()).args(accounts).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let orders = child.stdin.take().unwrap();
+        let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(answers.next_line().await.unwrap().as_deref(), Some("ready"), "Slurm does not start");
+        Self { directory, _child: child, lines: Mutex::new((orders, answers)) }
+    }
+
+    /// The value of `slurm.config`.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.directory.path().join("slurm.conf")
+    }
+
+    /// An order of `tests/support/slurm`, carried out.
+    pub(crate) async fn order(&self, order: &str) {
+        let mut lines = self.lines.lock().await;
+        lines.0.write_all(format!("{order}\n").as_bytes()).await.unwrap();
+        assert_eq!(lines.1.next_line().await.unwrap().as_deref(), Some("done"), "{order}");
+    }
+
+    /// Runs a shell script of an account, in which Slurm's commands reach this Slurm.
+    pub(crate) async fn shell_as(&self, centre: &TestSite, account: &str, script: &str) -> String {
+        let output =
+            centre.shell_as(account, &format!("export SLURM_CONF={}; {script}", self.config().display())).await;
+        assert!(output.status.success(), "{script}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Submits a job of an account, and returns Slurm's number. `options` are sbatch's.
+    pub(crate) async fn submit(&self, centre: &TestSite, account: &str, options: &str, script: &str) -> u32 {
+        let command = format!(
+            "printf '#!/bin/sh\\n%s\\n' '{script}' | sbatch --parsable --chdir=/tmp --output=/dev/null --mem=10 --time=40 {options}"
+        );
+        self.shell_as(centre, account, &command).await.parse().unwrap()
+>>>>>>> 64dacf5 (tests: jobs on a small real Slurm)
     }
 }
