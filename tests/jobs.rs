@@ -23,8 +23,8 @@ struct Site {
 
 impl Site {
     async fn open() -> Self {
-        let slurm = Slurm::start().await;
-        let centre = TestSite::open_with(&slurm.config()).await;
+        let slurm = Slurm::start(&["alice", "bob"]).await;
+        let centre = TestSite::open_with(&slurm.tables()).await;
         let alice = centre.connect("alice").await;
         assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
         Self { slurm, centre, alice }
@@ -77,8 +77,7 @@ impl Site {
 
     /// The rows of squeue for all jobs: number at Slurm, name, user, state.
     async fn queue(&self) -> Vec<[String; 4]> {
-        let listed = self.slurm.run(&["squeue", "-h", "-a", "-t", "all", "-o", "%A|%j|%u|%T"]).await;
-        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let text = self.slurm.run(&["squeue", "-h", "-a", "-t", "all", "-o", "%A|%j|%u|%T"]).await;
         text.lines().filter_map(|line| line.split('|').map(str::to_owned).collect::<Vec<_>>().try_into().ok()).collect()
     }
 

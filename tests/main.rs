@@ -24,11 +24,8 @@ mod gateway_unit;
 mod hostile;
 mod ingress;
 mod intent_v1;
-<<<<<<< HEAD
 mod jobs;
-=======
 mod jobs_poller;
->>>>>>> 64dacf5 (tests: jobs on a small real Slurm)
 mod kill;
 mod mapper;
 mod mishaps;

@@ -25,10 +25,6 @@ accounts nginx nginx
 accounts haproxy haproxy
 accounts slowhttptest slowhttptest
 accounts testssl testssl.sh
-accounts slurmctld slurm-wlm
-accounts slurmdbd slurmdbd
-accounts munged munge
-accounts mariadbd mariadb-server
 units systemd-analyze systemd
 units systemctl systemd
 units journalctl systemd

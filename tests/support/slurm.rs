@@ -1,79 +1,17 @@
-<<<<<<< HEAD
-//! A small Slurm for tests: two nodes and accounting, made by `slurm.sh` in the namespace of
-//! `installation.sh`, which ends it.
-
-use std::path::PathBuf;
-use std::process::{Output, Stdio};
-use std::time::Duration;
-
-use tokio::process::Command;
-
-/// How long it may take to start.
-const START_MAX: Duration = Duration::from_secs(180);
-/// Its first port. Each test has a namespace of its own, but not a network.
-const PORT: u16 = 27_400;
-/// How many ports it uses.
-const PORTS: u16 = 5;
-
-/// A running Slurm.
-pub(crate) struct Slurm {
-    folder: tempfile::TempDir,
-}
-
-impl Slurm {
-    /// Starts it.
-    pub(crate) async fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("slurm-").tempdir().unwrap();
-        let process = u16::try_from(std::process::id() % 400).unwrap();
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support/slurm.sh");
-        let mut command = Command::new(script);
-        command.arg(folder.path().join("s")).arg((PORT + process * PORTS).to_string());
-        // The daemons must not hold a pipe of this process.
-        let log = std::fs::File::create(folder.path().join("start.log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let status = tokio::time::timeout(START_MAX, command.status()).await.expect("Slurm starts in time").unwrap();
-        let said = std::fs::read_to_string(folder.path().join("start.log")).unwrap();
-        assert!(status.success(), "slurm.sh: {status}: {said}");
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        Self { folder }
-    }
-
-    fn config_file(&self) -> PathBuf {
-        self.folder.path().join("s/slurm.conf")
-    }
-
-    /// The tables of a provider that uses it.
-    pub(crate) fn config(&self) -> String {
-        format!(
-            "[slurm]\nconfig = \"{}\"\ndrive = \"home\"\npoll_s = 1\n\n[[products]]\nname = \"disk\"\n\
-             category = \"storage\"\ntype = \"storage\"\n\n[[products]]\nname = \"small\"\ncategory = \"small\"\n\
-             type = \"compute\"\ncpu = 1\nmemory_gb = 1\npartition = \"normal\"\n",
-            self.config_file().display()
-        )
-    }
-
-    /// Runs one of Slurm's commands as root.
-    pub(crate) async fn run(&self, command: &[&str]) -> Output {
-        let (program, arguments) = command.split_first().unwrap();
-        let output = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("SLURM_CONF", self.config_file())
-            .stdin(Stdio::null())
-            .output();
-        tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap()
-=======
 //! The small real Slurm of `tests/support/slurm`, and jobs of real accounts in it.
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
 
 use super::test_site::{TestSite, said};
+
+/// How long one of Slurm's commands may take.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// A running Slurm. It ends with this value.
 #[derive(Debug)]
@@ -102,6 +40,25 @@ impl Slurm {
         self.directory.path().join("slurm.conf")
     }
 
+    /// The tables of a provider that uses it, with a machine of one processor.
+    pub(crate) fn tables(&self) -> String {
+        format!(
+            "[slurm]\nconfig = \"{}\"\ndrive = \"home\"\npoll_s = 1\n\n[[products]]\nname = \"disk\"\n\
+             category = \"storage\"\ntype = \"storage\"\n\n[[products]]\nname = \"small\"\ncategory = \"small\"\n\
+             type = \"compute\"\ncpu = 1\nmemory_gb = 1\npartition = \"normal\"\n",
+            self.config().display()
+        )
+    }
+
+    /// Runs one of Slurm's commands as root, and returns what it prints.
+    pub(crate) async fn run(&self, command: &[&str]) -> String {
+        let (program, arguments) = command.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("SLURM_CONF", self.config());
+        let output = tokio::time::timeout(ANSWER_MAX, command.stdin(Stdio::null()).output()).await.unwrap().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// An order of `tests/support/slurm`, carried out.
     pub(crate) async fn order(&self, order: &str) {
         let mut lines = self.lines.lock().await;
@@ -123,6 +80,5 @@ impl Slurm {
             "printf '#!/bin/sh\\n%s\\n' '{script}' | sbatch --parsable --chdir=/tmp --output=/dev/null --mem=10 --time=40 {options}"
         );
         self.shell_as(centre, account, &command).await.parse().unwrap()
->>>>>>> 64dacf5 (tests: jobs on a small real Slurm)
     }
 }
