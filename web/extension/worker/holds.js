@@ -137,12 +137,15 @@ export class Holds {
   /** @param {string} name @param {number} until @param {UserRequest} request @param {string} ucloud @returns {Promise<Verdict>} */
   async #judged(name, until, request, ucloud) {
     try {
+      // A plan changes nothing, so it is made meanwhile.
+      const planned = this.#ground.plan(request, ucloud);
+      planned.catch(() => {});
       const asked = await sha256(new TextEncoder().encode(JSON.stringify(request)));
       const kept = /** @type {Kept | Finished | undefined} */ (await this.#ground.session.get(keptAs(name)));
       if (kept !== undefined && kept.asked !== asked) return {};
       if (kept?.state === "signing") return await this.#left(kept);
       if (kept !== undefined) return await this.#answered(kept);
-      const parts = await this.#ground.plan(request, ucloud);
+      const parts = await planned;
       if (parts.length === 0) return {};
       const keys = await this.#ground.keys();
       for (const { provider } of parts) this.#keyOf(keys, provider, request.username);

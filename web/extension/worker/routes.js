@@ -18,6 +18,8 @@ export class Routes {
   #session;
   /** Ends with the last write. @type {Promise<unknown>} */
   #turn = Promise.resolve();
+  /** What is stored, by UCloud: this worker alone writes it. @type {Map<string, Promise<Map<string, Route>>>} */
+  #stored = new Map();
 
   /** @param {{get: (name: string) => Promise<any>, set: (name: string, value: any) => Promise<void>}} session */
   constructor(session) {
@@ -42,14 +44,18 @@ export class Routes {
         before.delete(id);
         before.set(id, route);
       }
-      await this.#session.set(nameOf(ucloud), [...before].slice(-KEPT_MAX));
+      for (const oldest of [...before.keys()].slice(0, -KEPT_MAX)) before.delete(oldest);
+      await this.#session.set(nameOf(ucloud), [...before]);
     }).catch(() => {});
     return this.#turn;
   }
 
   /** The routes, the newest last: kept as pairs, since an object would sort numbers. @param {string} ucloud @returns {Promise<Map<string, Route>>} */
-  async #of(ucloud) {
-    return new Map((await this.#session.get(nameOf(ucloud))) ?? []);
+  #of(ucloud) {
+    const known = this.#stored.get(ucloud) ?? this.#session.get(nameOf(ucloud)).then((pairs) => new Map(pairs ?? []));
+    this.#stored.set(ucloud, known);
+    known.catch(() => this.#stored.delete(ucloud));
+    return known;
   }
 
   /**
