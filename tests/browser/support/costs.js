@@ -6,10 +6,10 @@ import { PlainUcloud } from "./plain-ucloud.js";
 import { TestServer } from "./test-server.js";
 import { items } from "./ucloud.js";
 
-const READS = Number(process.env.COST_READS ?? 80);
+const READS = 80;
 const KEYS = 200;
 const ROUNDS = 5;
-const SIZE = Number(process.env.COST_SIZE ?? 96_000_000);
+const SIZE = 16_000_000;
 /** As UCloud's page cuts its files. */
 const PIECE = 16_000_000;
 
