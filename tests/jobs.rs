@@ -195,7 +195,7 @@ async fn j01_what_runs_is_the_script_that_the_user_saw() {
 
     let other = jws::base64url(&jws::sha256(b"#!/bin/sh\n"));
     let refused = site.centre.perform(&site.alice, &deed("2", &other)).await;
-    assert_eq!((refused.status, refused.error_code().as_str()), (409, "ANOTHER_SCRIPT"), "{refused:?}");
+    assert_eq!((refused.status, refused.error_code().as_str()), (403, "ANOTHER_SCRIPT"), "{refused:?}");
     assert!(site.states("2").await.is_empty());
 }
 

@@ -48,7 +48,7 @@ fn a_job_is_on_record_until_it_is_forgotten() {
     // A repeated report changes nothing, and another number for it is refused.
     assert_eq!(refused(registry.add_job(&job("7", 1100, 62), &[])), None);
     assert_eq!(refused(registry.add_job(&job("7", 1100, 63), &[])), Some(JobRejection::Exists));
-    assert_eq!(registry.jobs().unwrap(), [told.clone()]);
+    assert_eq!(registry.jobs().unwrap(), std::slice::from_ref(&told));
     // Another account that reports the id has a record of its own.
     registry.add_job(&job("7", 1101, 99), &[]).unwrap();
     registry.forget_job(&CoreJobId::parse("7").unwrap(), Uid(1101)).unwrap();

@@ -34,9 +34,10 @@ pub enum ErrorCode {
     NotYours,
     /// The account may have no keys, or no instance.
     AccountRefused,
-    /// No administrator has approved the application, or Core sent another under its name.
+    /// The application of a job was not approved, or is not the approved one. Not 409, after which
+    /// UCloud's page offers to start the job all the same.
     ApplicationNotApproved,
-    /// A job would run another script than the one that its user approved.
+    /// A job would run another script than the one that its user approved. Not 409 either.
     AnotherScript,
     /// The user is not connected to this provider. Not 482, on which UCloud's older page discards
     /// its keys, and not 449 or 503, after which UCloud repeats the request.
@@ -51,9 +52,6 @@ pub enum ErrorCode {
     /// The user's account, or this host, needs repair; the sentence says how. Neither 503 nor 449,
     /// after which UCloud repeats a request whose intent is consumed.
     AccountUnusable,
-    /// The application of a job was not approved, or is not the approved one. Not a 5xx, whose text
-    /// UCloud hides from the user, and not 449 or 503, after which UCloud repeats the request.
-    ApplicationNotApproved,
     /// Not possible in the present state.
     Conflict,
     /// The account or the user is connected to another.
@@ -111,10 +109,12 @@ impl ErrorCode {
             Self::AccountRefused => {
                 (403, "ACCOUNT_REFUSED", "this account cannot be used here: the provider's staff can tell why")
             }
-            Self::ApplicationNotApproved => {
-                (403, "APPLICATION_NOT_APPROVED", "the application is not approved at this computing centre")
-            }
-            Self::AnotherScript => (409, "ANOTHER_SCRIPT", "the job would not run the script that you approved"),
+            Self::ApplicationNotApproved => (
+                403,
+                "APPLICATION_NOT_APPROVED",
+                "this application is not approved at the computing centre yet: its staff have been asked to review it",
+            ),
+            Self::AnotherScript => (403, "ANOTHER_SCRIPT", "the job would not run the script that you approved"),
             Self::NotConnected => (403, "NOT_CONNECTED", "connect to this provider first"),
             Self::OfAnotherAccount => (403, "MAPPED_OTHERWISE", "this UCloud user belongs to another account"),
             Self::NotFound => (404, "NOT_FOUND", "there is nothing of this kind"),
@@ -124,11 +124,6 @@ impl ErrorCode {
             Self::AccountUnusable => {
                 (409, "ACCOUNT_UNUSABLE", "your account at the computing centre has to be put right first")
             }
-            Self::ApplicationNotApproved => (
-                409,
-                "APPLICATION_NOT_APPROVED",
-                "this application is not approved at the computing centre yet: its staff have been asked to review it",
-            ),
             Self::Conflict => (409, "CONFLICT", "not as things stand"),
             Self::MappedOtherwise => (409, "MAPPED_OTHERWISE", "the account or the user is connected to another"),
             Self::KeyExists => (409, "KEY_REFUSED", "this key is there already"),
