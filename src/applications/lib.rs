@@ -9,6 +9,8 @@
 mod catalogue;
 mod differences;
 mod directive;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod invocation;
 mod render;
 mod shell;
