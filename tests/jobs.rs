@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::slurm::Slurm;
 use crate::support::stream::{self, Browser, Terminal};
-use crate::support::test_site::{self, PROVIDER, Part, Person, TestSite};
+use crate::support::test_site::{PROVIDER, Part, Person, TestSite, said};
 use countersign_portal::core::{JobDeed, applications, rewriting};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Answer, Deed, DirectPage, jws, malicious};
@@ -37,18 +37,20 @@ impl Site {
             let refused = site.start("90001", name, version, json!({})).await;
             let told = (refused.status, refused.error_code());
             assert_eq!(told, (403, "APPLICATION_NOT_APPROVED".to_owned()), "{refused:?}");
-            site.approve(name, version);
+            site.approve(name, version).await;
         }
         site
     }
 
-    /// What `countersign apps approve` writes, as root.
-    fn approve(&self, name: &str, version: &str) {
-        let folder = self.centre.config.with_file_name("applications").join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let application = applications::resolved(name, version);
-        let file = folder.join(format!("{version}.json"));
-        test_site::write_file(&file, &application["invocation"].to_string(), 0o644, None);
+    /// Approves what waits under this name and version, as an administrator does.
+    async fn approve(&self, name: &str, version: &str) {
+        let listed = self.centre.run_as("root", &["apps", "pending", "--json"]).await;
+        let pending: Value = serde_json::from_slice(&listed.stdout).unwrap_or_else(|_| panic!("{}", said(&listed)));
+        let is_it = |one: &&Value| one["name"] == name && one["version"] == version;
+        let waiting = pending.as_array().unwrap().iter().find(is_it).unwrap_or_else(|| panic!("{pending}"));
+        let digest = waiting["digest"].as_str().unwrap();
+        let approved = self.centre.run_as("root", &["apps", "approve", name, version, digest, "--yes"]).await;
+        assert!(approved.status.success(), "{}", said(&approved));
     }
 
     fn specification(name: &str, version: &str, parameters: Value) -> Value {

@@ -10,12 +10,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_applications::Invocation;
+use countersign_ipc::server_protocol::{APPLICATIONS_OFFERED, ApplicationOffered, Empty};
 use countersign_keys::call::names::SCRIPT;
 use countersign_keys::identity::CoreJobId;
 use countersign_keys::intent::Consent;
 use countersign_keys::json::Json;
 use countersign_keys::policy::Permit;
 use countersign_os::clock::random_bytes;
+use countersign_os::log::Chain;
 use countersign_slurm::{SlurmJobId, SubmitFailure};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -56,6 +58,22 @@ impl FromCore {
 }
 
 impl Site {
+    /// Offers the administrators an application that is not approved, as Core sent it. If that
+    /// fails, the user's next attempt offers it again.
+    async fn offer_for_review(&self, specification: &Json<'_>, invocation: Vec<u8>) {
+        let application = specification.member("application");
+        let named = |name: &str| application.and_then(|application| application.member(name)).and_then(Json::as_str);
+        let (Some(name), Some(version), Ok(invocation)) =
+            (named("name"), named("version"), String::from_utf8(invocation))
+        else {
+            return;
+        };
+        let offered = ApplicationOffered { name: name.to_owned(), version: version.to_owned(), invocation };
+        if let Err(error) = self.server.ask::<_, Empty>(APPLICATIONS_OFFERED, &offered).await {
+            tracing::warn!(cause = %Chain(&error), "cannot offer an application for review");
+        }
+    }
+
     /// Starts the job of a permitted request, and answers within that time.
     pub(super) async fn create(
         self: &Arc<Self>,
@@ -66,7 +84,15 @@ impl Site {
         let [item] = permit.items().projections() else { return Err(JobsError::OneAtATime) };
         let FromCore { id, invocation } = FromCore::read(permit.items().body())?;
         let sent = Invocation::parse(invocation.as_bytes())?;
-        let prepared = self.prepare(Some(&id), item.parameter("specification"), Claimed::Sent(sent)).await?;
+        let specification = item.parameter("specification");
+        let canonical = sent.canonical().to_vec();
+        let prepared = match self.prepare(Some(&id), specification, Claimed::Sent(sent)).await {
+            Err(JobsError::NotApproved(why)) if why.is_for_review() => {
+                self.offer_for_review(specification, canonical).await;
+                return Err(why.into());
+            }
+            prepared => prepared?,
+        };
         let signed = item.parameter(SCRIPT);
         if *signed != Json::Null && signed.as_str() != Some(prepared.digest().as_str()) {
             return Err(JobsError::AnotherScript);
