@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::slurm::Slurm;
 use crate::support::stream::{self, Browser, Terminal};
-use crate::support::test_site::{PROVIDER, Part, Person, TestSite, said};
+use crate::support::test_site::{PROVIDER, Person, TestSite, said};
 use countersign_portal::core::{JobDeed, applications, rewriting};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Answer, Deed, DirectPage, jws, malicious};
@@ -22,17 +22,26 @@ struct Site {
 }
 
 impl Site {
+    /// With the applications of the catalogue approved.
     async fn open() -> Self {
         let slurm = Slurm::start(&["alice", "bob"]).await;
         let centre = TestSite::open_with(&slurm.tables()).await;
-        let alice = centre.connect("alice").await;
-        assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
-        Self { slurm, centre, alice }
+        Self::of(slurm, centre).await
     }
 
-    /// The same, with the applications of the catalogue approved.
-    async fn open_with_applications() -> Self {
-        let site = Self::open().await;
+    /// The same, with instances that the test starts and kills: the server would wait longer before
+    /// each start.
+    async fn open_with_static_instances() -> Self {
+        let slurm = Slurm::start(&["alice", "bob"]).await;
+        let centre = TestSite::open_with_static_instances(&slurm.tables()).await;
+        Self::of(slurm, centre).await
+    }
+
+    async fn of(slurm: Slurm, centre: TestSite) -> Self {
+        let alice = centre.connect("alice").await;
+        centre.start_static_instance(&alice).await;
+        let site = Self { slurm, centre, alice };
+        site.until_served().await;
         for (name, version) in [("count", "2.1"), ("hello-native", "1.0")] {
             let refused = site.start("90001", name, version, json!({})).await;
             let told = (refused.status, refused.error_code());
@@ -40,6 +49,11 @@ impl Site {
             site.approve(name, version).await;
         }
         site
+    }
+
+    async fn until_served(&self) {
+        let is_served = async || self.centre.browse(&self.alice, "/home").await.is_ok();
+        self.centre.until("alice is served", is_served).await;
     }
 
     /// Approves what waits under this name and version, as an administrator does.
@@ -132,7 +146,7 @@ async fn heard(socket: &mut Browser) -> (String, String, Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn j02_a_job_is_started_watched_and_ended_by_its_user_alone() {
-    let site = Site::open_with_applications().await;
+    let site = Site::open().await;
     let bob = site.centre.connect("bob").await;
     let answer = site.start("54112", "count", "2.1", Site::numbers(600)).await;
     assert!(answer.is_ok(), "{answer:?}\n{}", site.centre.last_words());
@@ -165,7 +179,7 @@ async fn j02_a_job_is_started_watched_and_ended_by_its_user_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn j02_a_log_is_followed_to_its_last_byte() {
-    let site = Site::open_with_applications().await;
+    let site = Site::open().await;
     assert!(site.start("1", "count", "2.1", Site::numbers(3)).await.is_ok(), "{}", site.centre.last_words());
     let (stdout, stderr, last) = heard(&mut site.follow(&site.alice, "1").await).await;
     assert_eq!(stdout, "1\n2\n3\n", "{last}");
@@ -178,7 +192,7 @@ async fn j02_a_log_is_followed_to_its_last_byte() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn j01_what_runs_is_the_script_that_the_user_saw() {
-    let site = Site::open_with_applications().await;
+    let site = Site::open().await;
     let specification = Site::specification("count", "2.1", Site::numbers(2));
     let shown = site.preview(&specification).await;
     assert!(shown.is_ok(), "{shown:?}");
@@ -204,7 +218,7 @@ async fn j01_what_runs_is_the_script_that_the_user_saw() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn j03_core_chooses_neither_program_nor_script_nor_defaults() {
-    let site = Site::open_with_applications().await;
+    let site = Site::open().await;
     let count = applications::resolved("count", "2.1");
     let changed = |pointer: &str, value: Value| {
         let mut changed = count.clone();
@@ -249,7 +263,7 @@ async fn j03_core_chooses_neither_program_nor_script_nor_defaults() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn j03_a_job_is_started_once_under_its_number_and_no_other() {
-    let site = Site::open_with_applications().await;
+    let site = Site::open().await;
     assert!(site.start("7", "hello-native", "1.0", json!({})).await.is_ok(), "{}", site.centre.last_words());
     // Core repeats the number, with a new signature of the user.
     let again = site.start("7", "hello-native", "1.0", json!({})).await;
@@ -272,7 +286,7 @@ async fn j03_a_job_is_started_once_under_its_number_and_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn j03_parameters_are_values_and_never_commands() {
-    let site = Site::open_with_applications().await;
+    let site = Site::open().await;
     let evil = [
         "x\n#SBATCH --array=1-100\n",
         "'; touch ~/evil; '",
@@ -307,7 +321,7 @@ async fn j03_parameters_are_values_and_never_commands() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn j04_a_shell_in_a_job_is_a_step_of_it() {
-    let site = Site::open_with_applications().await;
+    let site = Site::open().await;
     assert!(site.start("5", "count", "2.1", Site::numbers(600)).await.is_ok(), "{}", site.centre.last_words());
     site.until_state("5", "RUNNING").await;
     let session = |kind: &str, number: &str| Deed::Job(JobDeed::Session(number.to_owned(), 0, kind.to_owned()));
@@ -326,27 +340,21 @@ async fn j04_a_shell_in_a_job_is_a_step_of_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn j05_a_killed_instance_starts_no_job_twice_and_loses_none() {
-    let site = Site::open_with_applications().await;
+    let site = Site::open_with_static_instances().await;
     let mut told = Vec::new();
-    for round in 0..KILLS {
+    for round in 0..kills() {
         let number = (1_000 + round).to_string();
         let request = site.centre.signed(&site.alice, &Site::deed(&number, "count", "2.1", Site::numbers(600)));
         let sending = site.centre.core.send(&request);
         let killing = async {
             // From before the record to after the answer: a submission takes about 100 ms here.
             tokio::time::sleep(Duration::from_millis(u64::from(round * 37 % 160))).await;
-            if site.centre.pid(Part::Instance("alice")).is_some() {
-                site.centre.kill(Part::Instance("alice"));
-            }
+            site.centre.kill_static_instances().await;
         };
         let (answer, ()) = tokio::join!(sending, killing);
         told.push((number, answer.is_ok_and(|answer| answer.is_ok())));
-        site.centre
-            .until("alice is served", async || {
-                let browse = site.centre.signed(&site.alice, &Deed::browse("/home"));
-                site.centre.core.invoke(&browse).await.is_ok_and(|answer| answer.is_ok())
-            })
-            .await;
+        site.centre.start_static_instance(&site.alice).await;
+        site.until_served().await;
     }
     let unfinished = site.alice.home.join(format!(".local/state/countersign/{PROVIDER}/jobs-unfinished"));
     site.centre
@@ -374,4 +382,6 @@ async fn j05_a_killed_instance_starts_no_job_twice_and_loses_none() {
 }
 
 /// How often the instance is killed.
-const KILLS: u32 = 24;
+fn kills() -> u32 {
+    std::env::var("COUNTERSIGN_KILLS").map_or(24, |kills| kills.parse().unwrap())
+}

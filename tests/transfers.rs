@@ -170,7 +170,7 @@ fn is_old_or_new(path: &std::path::Path, old: &[u8], new: &[u8]) -> bool {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
-    let centre = TestSite::open_with_static_instances().await;
+    let centre = TestSite::open_with_static_instances("").await;
     let alice = centre.connect("alice").await;
     let (old, new) = (content(300_000), vec![b'n'; 250_000]);
     let path = alice.home.join("f");

@@ -137,10 +137,10 @@ impl TestSite {
 
     /// [`Self::open`], where the test starts and kills the instances. The server would stop
     /// restarting an instance that ends early several times.
-    pub(crate) async fn open_with_static_instances() -> Self {
-        let mut centre = Self::furnish("").await;
+    pub(crate) async fn open_with_static_instances(more: &str) -> Self {
+        let mut centre = Self::furnish(more).await;
         centre.static_addresses = USERS.iter().map(|(account, _)| (*account, free_address())).collect();
-        fs::write(&centre.config, centre.config_text("")).unwrap();
+        fs::write(&centre.config, centre.config_text(more)).unwrap();
         centre.opened().await
     }
 
