@@ -125,7 +125,7 @@ fn storage_support(product: &Value, offered: Offered) -> Value {
 fn compute_support(product: &Value, offered: Offered) -> Value {
     json!({
         "product": product,
-        "docker": backend(None),
+        "docker": backend(None, Terminals::NotOffered),
         "virtualMachine": {
             "enabled": false,
             "logs": false,
@@ -135,19 +135,19 @@ fn compute_support(product: &Value, offered: Offered) -> Value {
             "suspension": false,
             "peers": false,
         },
-        "native": backend(offered.jobs),
+        "native": backend(offered.jobs, offered.terminals),
         "queueStatus": offered.load.map(Load::at_core),
     })
 }
 
 /// Jobs run as native ones, on Slurm. Only an operator can lengthen a job.
-fn backend(jobs: Option<Operator>) -> Value {
+fn backend(jobs: Option<Operator>, terminals: Terminals) -> Value {
     json!({
         "enabled": jobs.is_some(),
         "web": false,
         "vnc": false,
-        "logs": false,
-        "terminal": false,
+        "logs": jobs.is_some(),
+        "terminal": jobs.is_some() && terminals == Terminals::Offered,
         "peers": false,
         "timeExtension": jobs == Some(Operator::Granted),
         "bindLinkToPort": false,
@@ -180,6 +180,10 @@ mod tests {
             let said = retrieve_products(&test.server, ResourceKind::Jobs);
             let native = &said["responses"][1]["native"];
             assert_eq!((&native["enabled"], &native["timeExtension"]), (&true.into(), &extends.into()));
+            assert_eq!(
+                (&native["logs"], &native["terminal"], &native["web"]),
+                (&true.into(), &true.into(), &false.into())
+            );
             assert_eq!(said["responses"][1]["docker"]["enabled"], false);
             *test.server.jobs.queue() = queue(4, true, &[]);
             let said = retrieve_products(&test.server, ResourceKind::Jobs);
