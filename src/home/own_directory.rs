@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use countersign_keys::identity::Uid;
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
@@ -20,6 +21,9 @@ use countersign_config::user_file::{CheckedDirectory, UserFileFailure};
 /// Where instances keep state, below the home directory. A provider's own data is in a subdirectory
 /// named by its id, because machines of several providers may share homes.
 pub const STATE: [&str; 3] = [".local", "state", "countersign"];
+
+/// The end of a file's name while it is written.
+const UNFINISHED: &str = ".unfinished";
 
 #[derive(Debug, thiserror::Error)]
 pub enum WriteFailure {
@@ -79,10 +83,32 @@ impl OwnDirectory {
         &self.directory
     }
 
+    /// Removes what processes that died have left of files that they were writing.
+    pub fn remove_unfinished(&self) -> Result<(), WriteFailure> {
+        let failed = |source: Errno| WriteFailure::Step {
+            step: "clear",
+            path: self.directory.path().to_owned(),
+            source: source.into(),
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let at = self.directory.descriptor();
+        for entry in Dir::openat(at, ".", flags, Mode::empty()).map_err(failed)?.iter() {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if name.starts_with(b".") && name.ends_with(UNFINISHED.as_bytes()) {
+                match unlinkat(at, entry.file_name(), UnlinkatFlags::NoRemoveDir) {
+                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes or replaces a file of mode 0600. It is on the disk when this returns.
     pub fn replace(&self, name: &str, content: &[u8]) -> Result<(), WriteFailure> {
         let path = self.directory.path().join(name);
-        let unfinished = format!(".{name}.unfinished");
+        let unfinished = format!(".{name}{UNFINISHED}");
         let at = self.directory.descriptor();
         let failed = |step: &'static str| {
             let path = path.clone();

@@ -112,6 +112,8 @@ impl JobRecords {
     pub(crate) async fn unfinished(&self) -> Result<Vec<(CoreJobId, Option<Record>)>, StoreFailure> {
         self.work(|place| {
             let (unfinished, records) = place.directories()?;
+            unfinished.remove_unfinished()?;
+            records.remove_unfinished()?;
             let ids = place.names(&unfinished)?;
             ids.into_iter().map(|id| read(&records, &id).map(|record| (id, record))).collect()
         })

@@ -60,6 +60,17 @@ async fn what_is_unfinished_is_found_after_a_start() {
 }
 
 #[tokio::test]
+async fn what_a_killed_process_was_writing_is_removed_at_the_next_start() {
+    let home = tempfile::tempdir().unwrap();
+    records(&home).begin(&id("7"), record("7")).await.unwrap();
+    let state = home.path().join(".local/state/countersign/hpc");
+    let half = ["jobs", "jobs-unfinished"].map(|folder| state.join(folder).join(".8.unfinished"));
+    half.iter().for_each(|file| std::fs::write(file, "{").unwrap());
+    assert_eq!(records(&home).unfinished().await.unwrap(), [(id("7"), Some(record("7")))]);
+    assert_eq!(half.map(|file| file.exists()), [false, false]);
+}
+
+#[tokio::test]
 async fn a_record_that_others_could_have_written_is_not_believed() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = tempfile::tempdir().unwrap();
