@@ -151,7 +151,7 @@ impl Site {
         };
         let submitted = record.in_state(RecordState::Submitted { slurm_id });
         if let Err(failure) = self.records.replace(&id, submitted.clone()).await {
-            tracing::error!(%id, %slurm_id, %failure, "cannot record a submitted job, so it is cancelled");
+            tracing::error!(%id, %slurm_id, cause = %Chain(&failure), "cannot record a submitted job, so it is cancelled");
             let _ = tell.send(Err(failure.into()));
             return self.settle(&id, &record).await;
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use countersign_ipc::server_protocol::{Empty, JOBS_SUBMITTED, JobSubmitted};
 use countersign_keys::identity::CoreJobId;
+use countersign_os::log::Chain;
 use countersign_slurm::SlurmJobId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,7 +32,7 @@ impl Site {
     pub(super) async fn settle_all(self: &Arc<Self>) {
         let unfinished = match self.records.unfinished().await {
             Ok(unfinished) => unfinished,
-            Err(failure) => return tracing::error!(%failure, "cannot look for unfinished submissions"),
+            Err(failure) => return tracing::error!(cause = %Chain(&failure), "cannot look for unfinished submissions"),
         };
         for (id, record) in unfinished {
             let (site, under_way) = (Arc::clone(self), self.work());
@@ -60,11 +61,13 @@ impl Site {
                         tracing::warn!(%id, %slurm_id, "cancelled a job of whose start UCloud was not told");
                         return self.close(id, record, Some(slurm_id)).await;
                     }
-                    Err(failure) => tracing::warn!(%id, %slurm_id, %failure, "cannot cancel a job"),
+                    Err(failure) => tracing::warn!(%id, %slurm_id, cause = %Chain(&failure), "cannot cancel a job"),
                 },
                 Ok(None) if since.elapsed() >= ABSENT_AFTER => return self.close(id, record, None).await,
                 Ok(None) => {}
-                Err(failure) => tracing::warn!(%id, %failure, "cannot tell whether a job was submitted"),
+                Err(failure) => {
+                    tracing::warn!(%id, cause = %Chain(&failure), "cannot tell whether a job was submitted")
+                }
             }
             sleep(pause).await;
             pause = (pause * 2).min(LOOK_MAX);
@@ -75,7 +78,7 @@ impl Site {
     pub(super) async fn close(&self, id: &CoreJobId, record: &Record, slurm_id: Option<SlurmJobId>) {
         match self.records.replace(id, record.in_state(RecordState::Ended { slurm_id })).await {
             Ok(()) => self.finish(id).await,
-            Err(failure) => tracing::error!(%id, %failure, "cannot record the end of a job"),
+            Err(failure) => tracing::error!(%id, cause = %Chain(&failure), "cannot record the end of a job"),
         }
     }
 
@@ -95,7 +98,7 @@ impl Site {
         for _ in 0..REPORTS_MAX {
             match self.server.ask::<_, Empty>(JOBS_SUBMITTED, &report).await {
                 Ok(Empty {}) => return self.finish(id).await,
-                Err(failure) => tracing::warn!(%id, %failure, "cannot tell the server of a job"),
+                Err(failure) => tracing::warn!(%id, cause = %Chain(&failure), "cannot tell the server of a job"),
             }
             sleep(pause).await;
             pause = (pause * 2).min(LOOK_MAX);
@@ -104,7 +107,7 @@ impl Site {
 
     async fn finish(&self, id: &CoreJobId) {
         if let Err(failure) = self.records.finish(id).await {
-            tracing::error!(%id, %failure, "cannot finish the record of a job");
+            tracing::error!(%id, cause = %Chain(&failure), "cannot finish the record of a job");
         }
     }
 }
