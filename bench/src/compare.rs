@@ -19,11 +19,11 @@ use crate::workload::{Flaw, Person, USERNAME, Workload, now_s};
 
 /// The core of the proxies, and the core of load and upstream, so that neither takes the other's
 /// time.
-const PROXY_CORE: usize = 0;
-const LOAD_CORE: usize = 1;
+pub(crate) const PROXY_CORE: usize = 0;
+pub(crate) const LOAD_CORE: usize = 1;
 /// Unmeasured requests on each connection before a measured turn, so that handshakes, pools and
 /// caches are done.
-const WARM_UP_PER_CONNECTION: usize = 16;
+pub(crate) const WARM_UP_PER_CONNECTION: usize = 16;
 
 /// One proxy's result in one round.
 #[derive(Debug, Clone)]
@@ -71,10 +71,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
         process::pin(LOAD_CORE)?;
     }
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BenchError::io("the load's runtime"))?;
+    let runtime = process::runtime()?;
     let series = runtime.block_on(async {
         let bench = Bench { client: Client::trusting(site.certificate())?, workloads, upstream, options };
         let mut series = Vec::new();

@@ -29,10 +29,7 @@ pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
     let workload = Workload::generate(USERNAME, Algorithm::Ed25519)?;
     let site = Site::prepare(&workload, Path::new(NO_UPSTREAM))?;
     let proxy = install(&workload, &site)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BenchError::io("the load's runtime"))?;
+    let runtime = process::runtime()?;
     let (mut waits, taken) = runtime.block_on(async {
         let client = Client::trusting(site.certificate())?;
         let mut connection = client.connect(&proxy).await?;

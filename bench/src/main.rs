@@ -16,6 +16,7 @@ mod first_request;
 mod installed;
 mod judgement;
 mod memory;
+mod nginx;
 mod process;
 mod proxy;
 mod replay;

@@ -45,10 +45,7 @@ impl Moment {
 }
 
 pub(crate) fn run(options: &MemoryOptions) -> Result<(), BenchError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BenchError::io("the load's runtime"))?;
+    let runtime = process::runtime()?;
     let mut moments = Vec::new();
     let idle = runtime.block_on(measure(options, 1, &mut moments))?;
     let ready = runtime.block_on(measure(options, options.users, &mut moments))?;

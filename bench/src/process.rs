@@ -79,6 +79,12 @@ pub(crate) fn ticks(processes: &[Pid]) -> Result<Ticks, BenchError> {
     Ok(total)
 }
 
+/// The runtime of the load, in the calling thread.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(BenchError::io("the load's runtime"))
+}
+
 /// Raises the limit of open descriptors, which children inherit, to the most that is allowed.
 pub(crate) fn raise_descriptors() -> Result<(), BenchError> {
     let failed = || BenchError::system("the limit of open files");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::arguments::TimingOptions;
 use crate::client::{Client, Connection};
 use crate::error::BenchError;
+use crate::process;
 use crate::proxy::{Running, Site, countersign};
 use crate::report;
 use crate::statistics::{Random, cliffs_delta, median, median_difference};
@@ -52,10 +53,7 @@ enum Sender {
 }
 
 pub(crate) fn run(options: &TimingOptions) -> Result<(), BenchError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BenchError::io("the load's runtime"))?;
+    let runtime = process::runtime()?;
     runtime.block_on(async {
         let workload = Workload::generate(USERNAME, options.algorithm)?;
         let upstream = Upstream::start()?;

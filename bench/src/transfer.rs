@@ -9,7 +9,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,9 +20,10 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::arguments::TransferOptions;
-use crate::client::{Client, Connection, SETTLE_MAX};
+use crate::client::{Client, Connection};
 use crate::error::BenchError;
 use crate::installed::{ACCOUNT, USERNAME, account, give, install, instance, settle};
+use crate::nginx::Nginx;
 use crate::process;
 use crate::proxy::{NO_UPSTREAM, Name, Running, Site, free_address};
 use crate::report;
@@ -56,11 +57,8 @@ pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
     let beside = user.dir.join("nginx");
     fs::create_dir(&beside).map_err(BenchError::io("nginx's folder"))?;
     fs::hard_link(folder.join("source"), beside.join("source")).map_err(BenchError::io("nginx's folder"))?;
-    let nginx = Nginx::start(&options.nginx, &site, &beside)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BenchError::io("the load's runtime"))?;
+    let nginx = FileServer::start(&options.nginx, &site, &beside)?;
+    let runtime = process::runtime()?;
     runtime.block_on(async {
         let client = Client::trusting(site.certificate())?;
         let mut desk =
@@ -111,44 +109,26 @@ fn print(what: &str, size: u64, rounds: &mut [(Duration, Duration)]) -> Result<(
 }
 
 /// nginx with the same certificate: it serves the folder, and accepts files with `PUT`.
-struct Nginx {
-    child: Child,
+struct FileServer {
+    _nginx: Nginx,
     address: SocketAddr,
 }
 
-impl Nginx {
+impl FileServer {
+    /// Runs as the user: it reads and writes the same files in the same file system.
     fn start(program: &Path, site: &Site, folder: &Path) -> Result<Self, BenchError> {
         let address = free_address()?;
-        let home = site.path("nginx");
-        let io = || BenchError::io("nginx");
-        fs::create_dir(&home).map_err(io())?;
-        // Runs as the user: it reads and writes the same files in the same file system.
-        let text = format!(
-            "daemon off; master_process off; worker_processes 1; pid {home}/pid; error_log {home}/log; user root;\n\
-             events {{ }}\n\
-             http {{ access_log off; sendfile on; tcp_nopush on; client_max_body_size 0; client_body_temp_path {folder}/temp;\n\
+        let http = format!(
+            "sendfile on; tcp_nopush on; client_max_body_size 0; client_body_temp_path {folder}/temp;\n\
              server {{ listen {address} ssl; ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;\n\
              ssl_conf_command Ciphersuites {SUITE};\n\
-             root {folder}; location / {{ dav_methods PUT; }} }} }}\n",
-            home = home.display(),
+             root {folder}; location / {{ dav_methods PUT; }} }}",
             folder = folder.display(),
             chain = site.path("chain.pem").display(),
             key = site.path("key.pem").display(),
         );
-        fs::write(home.join("conf"), text).map_err(io())?;
-        let child = Command::new(program)
-            .args(["-p".as_ref(), home.as_os_str(), "-c".as_ref(), home.join("conf").as_os_str()])
-            .stdin(Stdio::null())
-            .spawn()
-            .map_err(io())?;
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(address).is_err() {
-            if begun.elapsed() > SETTLE_MAX {
-                return Err(BenchError::Empty("nginx, which did not come up"));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(Self { child, address })
+        let nginx = Nginx::start(program, site, &http, || std::net::TcpStream::connect(address).is_ok())?;
+        Ok(Self { _nginx: nginx, address })
     }
 
     fn download(&self, site: &Site, name: &str) -> Result<Duration, BenchError> {
@@ -158,13 +138,6 @@ impl Nginx {
     fn upload(&self, site: &Site, file: &Path) -> Result<Duration, BenchError> {
         let target = format!("https://localhost:{}/uploaded-by-nginx", self.address.port());
         curl(site, &["-T", &file.display().to_string(), "-H", "Expect:", &target])
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

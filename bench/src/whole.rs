@@ -5,15 +5,16 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::Pid;
 
 use crate::arguments::WholeOptions;
-use crate::client::{Client, SETTLE_MAX, Want, drive};
+use crate::client::{Client, Want, drive};
+use crate::compare::{LOAD_CORE, PROXY_CORE, WARM_UP_PER_CONNECTION};
 use crate::error::BenchError;
 use crate::installed::{ACCOUNT, USERNAME, account, give, install, settle};
+use crate::nginx::Nginx;
 use crate::process;
 use crate::proxy::{Running, Site, haproxy};
 use crate::report;
@@ -23,10 +24,6 @@ use crate::workload::Workload;
 
 /// Files of the folder.
 const FILES: usize = 20;
-/// Unmeasured requests on each connection before a measured turn.
-const WARM_UP_PER_CONNECTION: usize = 16;
-const PROXY_CORE: usize = 0;
-const LOAD_CORE: usize = 1;
 
 /// One side: who listens, every process that takes part, and whose requests it gets.
 struct Side<'s> {
@@ -62,15 +59,12 @@ pub(crate) fn run(options: &WholeOptions) -> Result<(), BenchError> {
         }
     }
     give(&user.dir.join("docs"), &user)?;
-    let nginx = Nginx::start(&options.nginx, &site, &folder)?;
+    let nginx = start_nginx(&options.nginx, &site, &folder)?;
     let haproxy = haproxy::start_rewriting(&options.haproxy, &site, "/docs/")?;
     if pinned {
         process::pin(LOAD_CORE)?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BenchError::io("the load's runtime"))?;
+    let runtime = process::runtime()?;
     let side = |label: &str, front, behind, workload| Side {
         label: label.to_owned(),
         front,
@@ -134,47 +128,13 @@ fn print(sides: &[Side<'_>; 2]) -> Result<(), BenchError> {
 }
 
 /// nginx at a Unix socket, which lists folders as JSON.
-struct Nginx(Child);
-
-impl Nginx {
-    fn start(program: &Path, site: &Site, folder: &Path) -> Result<Self, BenchError> {
-        let io = || BenchError::io("nginx");
-        let home = site.path("nginx");
-        fs::create_dir(&home).map_err(io())?;
-        let socket = folder.join("socket");
-        let text = format!(
-            "daemon off; master_process off; worker_processes 1; pid {home}/pid; error_log {home}/log; user root;\n\
-             events {{ worker_connections 10000; }}\n\
-             http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 60s; client_body_temp_path {home}/temp;\n\
-             server {{ listen unix:{socket}; root {folder}/root; location / {{ autoindex on; autoindex_format json; }} }} }}\n",
-            home = home.display(),
-            socket = socket.display(),
-            folder = folder.display(),
-        );
-        fs::write(home.join("conf"), text).map_err(io())?;
-        let child = Command::new(program)
-            .args(["-p".as_ref(), home.as_os_str(), "-c".as_ref(), home.join("conf").as_os_str()])
-            .stdin(Stdio::null())
-            .spawn()
-            .map_err(io())?;
-        let begun = Instant::now();
-        while UnixStream::connect(&socket).is_err() {
-            if begun.elapsed() > SETTLE_MAX {
-                return Err(BenchError::Empty("nginx, which did not come up"));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(Self(child))
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.0.id().try_into().unwrap_or(i32::MAX))
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn start_nginx(program: &Path, site: &Site, folder: &Path) -> Result<Nginx, BenchError> {
+    let socket = folder.join("socket");
+    let http = format!(
+        "keepalive_requests 100000000; keepalive_timeout 60s; client_body_temp_path {folder}/temp;\n\
+         server {{ listen unix:{socket}; root {folder}/root; location / {{ autoindex on; autoindex_format json; }} }}",
+        socket = socket.display(),
+        folder = folder.display(),
+    );
+    Nginx::start(program, site, &http, || UnixStream::connect(&socket).is_ok())
 }

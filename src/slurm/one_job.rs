@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::commands::Commands;
+use crate::commands::{Commands, Output};
 use crate::failure::SlurmFailure;
 use crate::job_id::SlurmJobId;
 use crate::program::Program;
@@ -23,13 +23,8 @@ impl Commands {
     /// # Errors
     /// Slurm gave no answer, which says nothing about the job.
     pub async fn job(&self, id: SlurmJobId) -> Result<Option<Row>, SlurmFailure> {
-        let wanted = format!("--jobs={id}");
-        let arguments = ["--noheader", "--all", "--states=all", "--Format", COLUMNS, &wanted];
-        match self.run(Program::Squeue, &arguments, b"", WITHIN).await {
-            Ok(output) => Ok(rows(&output.stdout).rows.into_iter().find(|row| row.id == id)),
-            Err(SlurmFailure::Refused { said, .. }) if said.contains(NO_SUCH_JOB) => Ok(None),
-            Err(failure) => Err(failure),
-        }
+        let output = self.columns_of(id, COLUMNS).await?;
+        Ok(output.and_then(|output| rows(&output.stdout).rows.into_iter().find(|row| row.id == id)))
     }
 
     /// Whether the comment of this job is `comment`, which has no white space at its end.
@@ -39,11 +34,17 @@ impl Commands {
     /// # Errors
     /// Slurm gave no answer.
     pub async fn has_comment(&self, id: SlurmJobId, comment: &str) -> Result<bool, SlurmFailure> {
-        let (wanted, column) = (format!("--jobs={id}"), format!("Comment:{}", comment.len().saturating_add(1)));
-        let arguments = ["--noheader", "--all", "--states=all", "--Format", &column, &wanted];
+        let output = self.columns_of(id, &format!("Comment:{}", comment.len().saturating_add(1))).await?;
+        Ok(output.is_some_and(|output| output.stdout.trim_ascii_end() == comment.as_bytes()))
+    }
+
+    /// These columns of one job; `None` if slurmctld knows no job of this number.
+    async fn columns_of(&self, id: SlurmJobId, columns: &str) -> Result<Option<Output>, SlurmFailure> {
+        let wanted = format!("--jobs={id}");
+        let arguments = ["--noheader", "--all", "--states=all", "--Format", columns, &wanted];
         match self.run(Program::Squeue, &arguments, b"", WITHIN).await {
-            Ok(output) => Ok(output.stdout.trim_ascii_end() == comment.as_bytes()),
-            Err(SlurmFailure::Refused { said, .. }) if said.contains(NO_SUCH_JOB) => Ok(false),
+            Ok(output) => Ok(Some(output)),
+            Err(SlurmFailure::Refused { said, .. }) if said.contains(NO_SUCH_JOB) => Ok(None),
             Err(failure) => Err(failure),
         }
     }

@@ -65,6 +65,13 @@ pub(crate) enum Change {
     Limit(u32),
 }
 
+impl Change {
+    /// Whether it changes nothing but what the user reads.
+    const fn is_sentence(&self) -> bool {
+        matches!(self, Self::Words(_) | Self::Warning(_))
+    }
+}
+
 /// Tells Core until the server ends.
 pub(crate) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     let mut wait = ROUND_MIN;
@@ -163,14 +170,14 @@ pub(crate) fn change(tracked: &Tracked, now: Timestamp) -> Option<Change> {
 /// for one id that it does not have.
 async fn tell(server: &Arc<Server>, core: &CoreCalls, batch: &[(Key, Change)], now: Timestamp) -> Reached {
     for (key, change) in batch {
-        if matches!(change, Change::Words(_) | Change::Warning(_)) {
+        if change.is_sentence() {
             note(server, key, change, now).await;
         }
     }
     match send(core, batch, now).await {
         Ok(()) => {
             for (key, change) in batch {
-                if !matches!(change, Change::Words(_) | Change::Warning(_)) {
+                if !change.is_sentence() {
                     note(server, key, change, now).await;
                 }
             }
@@ -189,7 +196,7 @@ async fn tell(server: &Arc<Server>, core: &CoreCalls, batch: &[(Key, Change)], n
                 let one = [(key.clone(), change.clone())];
                 match send(core, &one, now).await {
                     // Sentences were noted above.
-                    Ok(()) if matches!(change, Change::Words(_) | Change::Warning(_)) => {}
+                    Ok(()) if change.is_sentence() => {}
                     Ok(()) => note(server, key, change, now).await,
                     Err(failure) => {
                         if handle(server, core, key, &failure, now).await == Reached::No {
