@@ -4,6 +4,7 @@
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::support::slurm::Slurm;
 use crate::support::stream::{self, Browser, Terminal};
@@ -28,8 +29,17 @@ impl Site {
         Self::of(slurm, centre).await
     }
 
+    /// The same, with instances that the test starts and kills: the server would wait longer before
+    /// each start.
+    async fn open_with_static_instances() -> Self {
+        let slurm = Slurm::start(&["alice", "bob"]).await;
+        let centre = TestSite::open_with_static_instances(&slurm.tables()).await;
+        Self::of(slurm, centre).await
+    }
+
     async fn of(slurm: Slurm, centre: TestSite) -> Self {
         let alice = centre.connect("alice").await;
+        centre.start_static_instance(&alice).await;
         let site = Self { slurm, centre, alice };
         site.until_served().await;
         for (name, version) in [("count", "2.1"), ("hello-native", "1.0")] {
@@ -323,4 +333,89 @@ async fn j04_a_shell_in_a_job_is_a_step_of_it() {
     let slurm_id = &site.queue().await.into_iter().find(|row| row[1] == "5").unwrap()[0];
     let said = shell.run("echo $SLURM_JOB_ID on $SLURMD_NODENAME; id -un; tty").await;
     assert!(said.starts_with(&format!("{slurm_id} on n")) && said.contains("\nalice\n/dev/pts/"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs an installation: run by ./test"]
+async fn j02_a_job_is_lengthened_and_suspended_by_its_user_alone() {
+    let site = Site::open().await;
+    let bob = site.centre.connect("bob").await;
+    assert!(site.start("6", "count", "2.1", Site::numbers(600)).await.is_ok(), "{}", site.centre.last_words());
+    site.until_state("6", "RUNNING").await;
+    let perform = async |person: &Person, deed: JobDeed| site.centre.perform(person, &Deed::Job(deed)).await;
+    let limit = async || {
+        let text = site.slurm.run(&["squeue", "-h", "-a", "-t", "all", "-o", "%j|%l"]).await;
+        text.lines().find_map(|line| line.strip_prefix("6|").map(str::to_owned)).unwrap()
+    };
+    let longer = |minutes| JobDeed::Extend("6".to_owned(), minutes);
+    assert_eq!(limit().await, "10:00");
+    assert_eq!(perform(&bob, longer(5)).await.status, 404);
+    for suspend in [JobDeed::Suspend("6".to_owned()), JobDeed::Unsuspend("6".to_owned())] {
+        assert_eq!(perform(&bob, suspend).await.status, 404);
+    }
+    // More than the site's limit of one hour, and what is no time.
+    for (minutes, status) in [(51, 400), (-5, 400), (0, 482)] {
+        let refused = perform(&site.alice, longer(minutes)).await;
+        assert_eq!(refused.status, status, "{minutes}: {refused:?}");
+    }
+    assert_eq!(limit().await, "10:00");
+    let lengthened = perform(&site.alice, longer(5)).await;
+    assert!(lengthened.is_ok(), "{lengthened:?}\n{}", site.centre.last_words());
+    assert_eq!(limit().await, "15:00");
+    let suspended = perform(&site.alice, JobDeed::Suspend("6".to_owned())).await;
+    assert!(suspended.is_ok(), "{suspended:?}\n{}", site.centre.last_words());
+    site.until_state("6", "SUSPENDED").await;
+    assert!(perform(&site.alice, JobDeed::Unsuspend("6".to_owned())).await.is_ok());
+    site.until_state("6", "RUNNING").await;
+    let attached = perform(&site.alice, JobDeed::Attach("6".to_owned(), "/home/data".to_owned())).await;
+    assert!(!attached.is_ok() && !attached.text("why").is_empty(), "{attached:?}");
+}
+
+/// Kills the instance at many points of submissions. Each job that Core was told of runs once; each
+/// of which it was not told does not run; all are on record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs an installation: run by ./test"]
+async fn j05_a_killed_instance_starts_no_job_twice_and_loses_none() {
+    let site = Site::open_with_static_instances().await;
+    let mut told = Vec::new();
+    for round in 0..kills() {
+        let number = (1_000 + round).to_string();
+        let request = site.centre.signed(&site.alice, &Site::deed(&number, "count", "2.1", Site::numbers(600)));
+        let sending = site.centre.core.send(&request);
+        let killing = async {
+            // From before the record to after the answer: a submission takes about 100 ms here.
+            tokio::time::sleep(Duration::from_millis(u64::from(round * 37 % 160))).await;
+            site.centre.kill_static_instances().await;
+        };
+        let (answer, ()) = tokio::join!(sending, killing);
+        told.push((number, answer.is_ok_and(|answer| answer.is_ok())));
+        site.centre.start_static_instance(&site.alice).await;
+        site.until_served().await;
+    }
+    let unfinished = site.alice.home.join(format!(".local/state/countersign/{PROVIDER}/jobs-unfinished"));
+    site.centre
+        .until("nothing is left to settle", async || {
+            fs::read_dir(&unfinished).is_ok_and(|mut left| left.next().is_none())
+        })
+        .await;
+    let records = site.alice.home.join(format!(".local/state/countersign/{PROVIDER}/jobs"));
+    for (number, was_told) in &told {
+        let states = site.states(number).await;
+        let runs =
+            states.iter().filter(|state| matches!(state.as_str(), "RUNNING" | "PENDING" | "CONFIGURING")).count();
+        let record = fs::read_to_string(records.join(number)).unwrap_or_default();
+        assert!(states.len() <= 1, "{number} was submitted {} times", states.len());
+        assert!(states.is_empty() || !record.is_empty(), "{number} is not on record");
+        if *was_told {
+            assert_eq!(runs, 1, "{number} was lost: {states:?} {record}");
+        }
+        let is_submitted = record.contains("submitted");
+        assert_eq!(runs == 1, is_submitted, "{number}: {states:?} {record}");
+    }
+    assert!(told.iter().any(|(_, was_told)| *was_told) && told.iter().any(|(_, was_told)| !was_told), "{told:?}");
+}
+
+/// How often the instance is killed.
+fn kills() -> u32 {
+    std::env::var("COUNTERSIGN_KILLS").map_or(100, |kills| kills.parse().unwrap())
 }

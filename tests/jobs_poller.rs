@@ -4,6 +4,7 @@
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::support::slurm::Slurm;
 use crate::support::test_site::{Part, TestSite};
@@ -122,6 +123,55 @@ async fn every_end_of_a_job_arrives_once_with_its_reason() {
     for id in [good, failed, signalled, by_user, never, held, again] {
         assert_told_once(&job(centre, &id));
     }
+}
+
+/// Ends that take Slurm a minute or more.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn every_slow_end_of_a_job_arrives_once_with_its_reason() {
+    let (slurm, centre) = scene().await;
+    let (slurm, centre) = (&slurm, &centre);
+    let options = "--no-requeue --time=1 --nodelist";
+    let (timeout, _) = begin(slurm, centre, &format!("{options}=n1"), "sleep 300").await;
+    until_state(centre, &timeout, "RUNNING").await;
+    // It cannot begin in time, because it needs the whole node.
+    let (deadline, _) = begin(slurm, centre, &format!("{options}=n1 --exclusive --deadline=now+75"), "exit 0").await;
+    let (node_fail, _) = begin(slurm, centre, "--no-requeue --nodelist=n2", "sleep 300").await;
+    until_state(centre, &node_fail, "RUNNING").await;
+    slurm.order("node lost").await;
+    until_slow_end(centre, &node_fail, "FAILURE").await;
+    slurm.order("node back").await;
+    until_slow_end(centre, &timeout, "EXPIRED").await;
+    until_slow_end(centre, &deadline, "EXPIRED").await;
+    // A job of a partition that comes first takes both nodes.
+    let (preempted, _) = begin(slurm, centre, "--no-requeue --exclusive --nodelist=n1", "sleep 300").await;
+    until_state(centre, &preempted, "RUNNING").await;
+    let (urgent, _) = begin(slurm, centre, "--partition=urgent --exclusive --nodelist=n1", "sleep 1").await;
+    until_slow_end(centre, &preempted, "FAILURE").await;
+    until_slow_end(centre, &urgent, "SUCCESS").await;
+    let want = [
+        (timeout, "The job was ended after 1 min: its time was up."),
+        (deadline, "The job was ended: it could not be finished before its deadline."),
+        (node_fail, "The job was ended: a node of it failed."),
+        (preempted, "The job was ended: a job with a higher priority needed its nodes."),
+        (urgent, "The job has completed."),
+    ];
+    for (id, words) in want {
+        let job = job(centre, &id);
+        assert_told_once(&job);
+        assert_eq!(job.statuses.last().unwrap(), words);
+    }
+}
+
+/// Waits up to three minutes for the end of a job.
+async fn until_slow_end(centre: &TestSite, core_id: &str, state: &str) {
+    let ended = async {
+        while job(centre, core_id).state != state {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(180), ended).await;
+    assert!(ended.is_ok(), "{:?} is not {state}\n{}", job(centre, core_id), centre.last_words());
 }
 
 #[tokio::test]

@@ -156,13 +156,19 @@ impl Site {
         }
     }
 
-    /// Counts work until the value is dropped.
-    fn work(self: &Arc<Self>) -> UnderWay {
+    /// Starts work that continues if its request is abandoned. While there is any, this process is
+    /// not idle.
+    fn spawn<W: Future<Output = ()> + Send + 'static>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> W) {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
+        let (work, under_way) = (work(Arc::clone(self)), UnderWay(Arc::clone(self)));
+        tokio::spawn(async move {
+            work.await;
+            drop(under_way);
+        });
     }
 }
 
+/// Work that is counted until the value is dropped.
 struct UnderWay(Arc<Site>);
 
 impl Drop for UnderWay {

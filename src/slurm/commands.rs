@@ -1,7 +1,8 @@
 //! Runs one of Slurm's programs: absolute path, cleared environment, a deadline, bounded output.
 //!
-//! The environment has three variables, because users' and sites' own (`SQUEUE_FORMAT`, `SLURM_*`)
-//! change what programs print. A program that takes too long, or whose caller is gone, is killed.
+//! The environment has at most four variables, because users' and sites' own (`SQUEUE_FORMAT`,
+//! `SLURM_*`) change what programs print. A program that takes too long, or whose caller is gone,
+//! is killed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -25,8 +26,8 @@ const OUTPUT_MAX: usize = 64 * 1024 * 1024;
 /// does not block.
 const ERRORS_MAX: usize = 64 * 1024;
 
-/// Makes every program print times as seconds of Unix time, which no time zone changes.
-const TIME_FORMAT: &str = "%s";
+/// Makes a program print times as seconds of Unix time, which no time zone changes.
+const TIME_FORMAT: (&str, &str) = ("SLURM_TIME_FORMAT", "%s");
 
 /// What a program printed that ended well.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -57,19 +58,15 @@ impl Commands {
         self.directory.join(program.as_str())
     }
 
-    /// The whole environment of a program.
+    /// The environment of every program.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
-        let mut environment = vec![
-            ("PATH", self.directory.clone().into_os_string()),
-            ("LC_ALL", "C.UTF-8".into()),
-            ("SLURM_TIME_FORMAT", TIME_FORMAT.into()),
-        ];
+        let mut environment = vec![("PATH", self.directory.clone().into_os_string()), ("LC_ALL", "C.UTF-8".into())];
         environment.extend(self.config.iter().map(|config| ("SLURM_CONF", config.clone().into_os_string())));
         environment
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end. It prints times as seconds of Unix time.
     ///
     /// # Errors
     /// It cannot be run, takes too long, prints too much, or fails.
@@ -80,42 +77,61 @@ impl Commands {
         stdin: &[u8],
         within: Duration,
     ) -> Result<Output, SlurmFailure> {
-        let running = self.run_to_its_end(program, arguments, stdin);
-        tokio::time::timeout(within, running).await.map_err(|_| SlurmFailure::TimedOut { program, within })?
+        let mut command = self.command(program);
+        command.args(arguments).env(TIME_FORMAT.0, TIME_FORMAT.1);
+        run_in_time(program, command, stdin, within).await
     }
 
-    async fn run_to_its_end<A: AsRef<OsStr>>(
+    /// Runs a program that prints JSON, in which times are numbers. No format of times is set:
+    /// sacct 22.05 puts its `--starttime` into that format, and does not understand it then.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub async fn run_for_json<A: AsRef<OsStr>>(
         &self,
         program: Program,
         arguments: &[A],
-        stdin: &[u8],
+        within: Duration,
     ) -> Result<Output, SlurmFailure> {
-        let not_run = |source| SlurmFailure::NotRun { program, source };
-        let mut child = Command::new(self.path(program))
-            .args(arguments)
-            .env_clear()
-            .envs(self.environment())
-            .current_dir("/")
-            .stdin(input(stdin).map_err(not_run)?)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(not_run)?;
-        let (output, errors) = (child.stdout.take(), child.stderr.take());
-        let (stdout, stderr) = tokio::join!(read_at_most(output, OUTPUT_MAX), read_at_most(errors, ERRORS_MAX));
-        let status = child.wait().await.map_err(not_run)?;
-        let (stdout, stderr) = (stdout.map_err(not_run)?, stderr.map_err(not_run)?);
-        if !status.success() {
-            let said = cleaned(program, &stderr.kept);
-            let said = if said.is_empty() { status.to_string() } else { said };
-            return Err(SlurmFailure::Refused { program, said });
-        }
-        if stdout.is_cut {
-            return Err(SlurmFailure::TooLong { program, max: OUTPUT_MAX });
-        }
-        Ok(Output { stdout: stdout.kept, stderr: stderr.kept })
+        let mut command = self.command(program);
+        command.arg("--json").args(arguments);
+        run_in_time(program, command, b"", within).await
     }
+
+    fn command(&self, program: Program) -> Command {
+        let mut command = Command::new(self.path(program));
+        command.env_clear().envs(self.environment()).current_dir("/");
+        command
+    }
+}
+
+async fn run_in_time(
+    program: Program,
+    command: Command,
+    stdin: &[u8],
+    within: Duration,
+) -> Result<Output, SlurmFailure> {
+    let running = run_to_its_end(program, command, stdin);
+    tokio::time::timeout(within, running).await.map_err(|_| SlurmFailure::TimedOut { program, within })?
+}
+
+async fn run_to_its_end(program: Program, mut command: Command, stdin: &[u8]) -> Result<Output, SlurmFailure> {
+    let not_run = |source| SlurmFailure::NotRun { program, source };
+    command.stdin(input(stdin).map_err(not_run)?).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().map_err(not_run)?;
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = tokio::join!(read_at_most(output, OUTPUT_MAX), read_at_most(errors, ERRORS_MAX));
+    let status = child.wait().await.map_err(not_run)?;
+    let (stdout, stderr) = (stdout.map_err(not_run)?, stderr.map_err(not_run)?);
+    if !status.success() {
+        let said = cleaned(program, &stderr.kept);
+        let said = if said.is_empty() { status.to_string() } else { said };
+        return Err(SlurmFailure::Refused { program, said });
+    }
+    if stdout.is_cut {
+        return Err(SlurmFailure::TooLong { program, max: OUTPUT_MAX });
+    }
+    Ok(Output { stdout: stdout.kept, stderr: stderr.kept })
 }
 
 /// A program's standard input: a file in memory, complete and sealed before the program starts.

@@ -194,8 +194,9 @@ fn exit_in_words(exit: ExitCode) -> String {
     }
 }
 
+/// Whole minutes, at least one: Slurm ends a job up to half a minute after its time.
 fn span(seconds: u64) -> String {
-    let minutes = seconds.div_ceil(60);
+    let minutes = (seconds / 60).max(1);
     match (minutes / 60, minutes % 60) {
         (0, minutes) => format!("{minutes} min"),
         (hours, 0) => format!("{hours} h"),

@@ -28,14 +28,14 @@ proptest! {
             let _outcome = Outcome::of_record(&record);
         }
         let _partitions = sinfo::partitions(&text);
-        let _job = tag::in_answer(Program::Squeue, &text, uid, "tag");
+        let _job = tag::in_answer(Program::Squeue, &text, uid, &["tag"].into());
         prop_assert!(failure::cleaned(Program::Sbatch, &text).len() < 2_000);
     }
 
     #[test]
     fn json_of_any_shape_panics_nobody(job in "[\\[\\]{}:,0-9a-z\"_.-]{0,80}") {
         let json = format!("{{\"jobs\":[{{\"job_id\":{job},\"user_id\":1001,\"comment\":\"tag\"}}]}}");
-        let _job = tag::in_answer(Program::Squeue, json.as_bytes(), 1001, "tag");
+        let _job = tag::in_answer(Program::Squeue, json.as_bytes(), 1001, &["tag"].into());
     }
 
     /// Whatever stands in the last column, or on lines of its own, the other rows stay what they

@@ -1,7 +1,8 @@
-//! Finds a job by the random tag in its comment, after a crash between submission and its record.
+//! Finds jobs by the random tags in their comments, after a crash between submission and record.
 //!
 //! Comments are users' own text, so only JSON is read, and only for the account's own uid.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -25,54 +26,61 @@ struct Answer {
 }
 
 impl Commands {
-    /// The job of this uid whose comment is `tag`, submitted within the last `since_s` seconds.
+    /// The jobs of this uid whose comments are among `tags`, submitted within the last `since_s`
+    /// seconds, by tag. One look for all: a start after a crash may have many tags.
     ///
     /// Jobs that have left the queue are looked up in accounting, which knows comments only with
     /// `AccountingStoreFlags=job_comment`. The caller's account should be that uid: Slurm may show
     /// other accounts less.
     ///
     /// # Errors
-    /// Slurm gave no answer. The job may then exist.
-    pub async fn find_tag(&self, uid: u32, tag: &str, since_s: u64) -> Result<Option<SlurmJobId>, SlurmFailure> {
+    /// Slurm gave no answer. The jobs may then exist.
+    pub async fn find_tags(
+        &self,
+        uid: u32,
+        tags: &BTreeSet<&str>,
+        since_s: u64,
+    ) -> Result<BTreeMap<String, SlurmJobId>, SlurmFailure> {
         let uid_text = uid.to_string();
-        let arguments = ["--json", "--user", &uid_text];
-        let queue = self.run(Program::Squeue, &arguments, b"", WITHIN).await?;
-        if let Some(id) = in_answer(Program::Squeue, &queue.stdout, uid, tag)? {
-            return Ok(Some(id));
+        let queue = self.run_for_json(Program::Squeue, &["--user", &uid_text], WITHIN).await?;
+        let mut found = in_answer(Program::Squeue, &queue.stdout, uid, tags)?;
+        if tags.iter().all(|tag| found.contains_key(*tag)) {
+            return Ok(found);
         }
-        let since = format!("now-{since_s}");
-        let arguments = ["--json", "--user", &uid_text, "--starttime", &since];
-        let accounting = self.run(Program::Sacct, &arguments, b"", WITHIN).await?;
-        in_answer(Program::Sacct, &accounting.stdout, uid, tag)
+        let arguments = ["--user", &uid_text, "--starttime", &format!("now-{since_s}")];
+        let accounting = self.run_for_json(Program::Sacct, &arguments, WITHIN).await?;
+        for (tag, id) in in_answer(Program::Sacct, &accounting.stdout, uid, tags)? {
+            found.entry(tag).or_insert(id);
+        }
+        Ok(found)
     }
 }
 
-/// The first job of that uid and tag. Only the members that decide are read, in the forms that
-/// Slurm 22.05 to 25.05 give them.
+/// The first job of that uid with each tag. Only the members that decide are read, in the forms
+/// that Slurm 22.05 to 25.05 give them.
 pub(crate) fn in_answer(
     program: Program,
     json: &[u8],
     uid: u32,
-    tag: &str,
-) -> Result<Option<SlurmJobId>, SlurmFailure> {
+    tags: &BTreeSet<&str>,
+) -> Result<BTreeMap<String, SlurmJobId>, SlurmFailure> {
     let unreadable = |what| SlurmFailure::Unreadable { program, what };
     let answer: Answer = serde_json::from_slice(json).map_err(|_| unreadable("it is not JSON with a list of jobs"))?;
-    let mut first = None;
+    let mut found = BTreeMap::new();
     for job in &answer.jobs {
         // squeue 22.05 lists every job, whatever it is asked. sacct has no uid of a job's user, and
         // lists those of the user alone.
         let is_of_uid = program == Program::Sacct || number(&job["user_id"]) == Some(uid.into());
         let comment = &job["comment"];
         let comment = comment.as_object().map_or(Some(comment), |comments| comments.get("job"));
-        let comment = comment.and_then(Value::as_str);
-        if !is_of_uid || comment != Some(tag) {
+        let Some(tag) = comment.and_then(Value::as_str).filter(|tag| is_of_uid && tags.contains(tag)) else {
             continue;
-        }
+        };
         let id = number(&job["job_id"]).and_then(|id| u32::try_from(id).ok());
         let id = id.and_then(|id| SlurmJobId::try_from(id).ok()).ok_or_else(|| unreadable("a job has no id"))?;
-        first = Some(first.map_or(id, |first: SlurmJobId| first.min(id)));
+        found.entry(tag.to_owned()).and_modify(|first: &mut SlurmJobId| *first = id.min(*first)).or_insert(id);
     }
-    Ok(first)
+    Ok(found)
 }
 
 /// A number, or the object in which newer versions put one (`{"set": true, "number": 7}`).

@@ -43,7 +43,7 @@ impl Slurm {
     /// The tables of a provider that uses it, with a machine of one processor.
     pub(crate) fn tables(&self) -> String {
         format!(
-            "[slurm]\nconfig = \"{}\"\ndrive = \"home\"\npoll_s = 1\n\n[[products]]\nname = \"disk\"\n\
+            "[slurm]\nconfig = \"{}\"\ndrive = \"home\"\npoll_s = 1\noperator = true\ntime_max_h = 1\n\n[[products]]\nname = \"disk\"\n\
              category = \"storage\"\ntype = \"storage\"\n\n[[products]]\nname = \"small\"\ncategory = \"small\"\n\
              type = \"compute\"\ncpu = 1\nmemory_gb = 1\npartition = \"normal\"\n",
             self.config().display()

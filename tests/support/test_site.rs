@@ -408,6 +408,9 @@ impl TestSite {
         for mut child in self.instances.lock().await.drain(..) {
             child.kill().await.unwrap();
         }
+        // A program that one was about to start holds its listening socket until it begins.
+        let is_closed = |(_, address): &(_, _)| std::net::TcpStream::connect(address).is_err();
+        self.until("no instance listens", async || self.static_addresses.iter().all(is_closed)).await;
     }
 
     /// Starts the person's instance with `instances.launch = "static"`, unless it runs.

@@ -116,11 +116,7 @@ impl Site {
         self.records.begin(&id, record.clone()).await?;
         let (tell, mut told) = oneshot::channel();
         // The work continues if the request is abandoned: its outcome is on record either way.
-        let (site, under_way) = (Arc::clone(self), self.work());
-        tokio::spawn(async move {
-            site.start(id, record, prepared, tell).await;
-            drop(under_way);
-        });
+        self.spawn(|site| async move { site.start(id, record, prepared, tell).await });
         let outcome = match timeout_at(due, &mut told).await {
             Ok(outcome) => outcome.ok(),
             Err(_elapsed) => {
@@ -146,19 +142,23 @@ impl Site {
             Err(error) => {
                 let is_known = !matches!(error, JobsError::Submit(SubmitFailure::Unknown(_)));
                 let _ = tell.send(Err(error));
-                return if is_known { self.close(&id, &record, None).await } else { self.settle(&id, &record).await };
+                return if is_known {
+                    self.close(&id, &record, None).await
+                } else {
+                    self.settle(vec![(id, record)]).await
+                };
             }
         };
         let submitted = record.in_state(RecordState::Submitted { slurm_id });
         if let Err(failure) = self.records.replace(&id, submitted.clone()).await {
             tracing::error!(%id, %slurm_id, cause = %Chain(&failure), "cannot record a submitted job, so it is cancelled");
             let _ = tell.send(Err(failure.into()));
-            return self.settle(&id, &record).await;
+            return self.settle(vec![(id, record)]).await;
         }
         let provider_id = format!("slurm/{slurm_id}/{}", record.begun_at);
         match tell.send(Ok(provider_id)) {
             Ok(()) => self.report(&id, &submitted).await,
-            Err(_) => self.settle(&id, &submitted).await,
+            Err(_) => self.settle(vec![(id, submitted)]).await,
         }
     }
 

@@ -9,13 +9,11 @@ use countersign_slurm::{Program, Row, SlurmJobId};
 use tokio::time::Duration;
 
 use super::error::JobsError;
-use super::record::{Record, RecordState};
-use super::{OwnJob, Site, now, specification};
+use super::record::RecordState;
+use super::{OwnJob, Site, specification};
 
 /// Longest time for scancel.
 const SCANCEL_MAX: Duration = Duration::from_secs(30);
-/// How much earlier than the record a job may have been submitted, by Slurm's clock, in seconds.
-const CLOCKS_APART_S: u64 = 300;
 
 impl Site {
     /// Ends a job. One that Slurm does not know any more has ended already.
@@ -60,12 +58,6 @@ impl Site {
         let core_id = self.job(id).await?.id;
         let Empty {} = self.server.ask(JOBS_SUSPEND, &JobSuspend { core_id, suspend }).await?;
         Ok(())
-    }
-
-    /// The number of the job that carries a record's tag and is of this account.
-    pub(super) async fn tagged(&self, record: &Record) -> Result<Option<SlurmJobId>, JobsError> {
-        let age = u64::try_from(now()?.saturating_sub(record.begun_at)).unwrap_or(0);
-        Ok(self.commands.find_tag(self.uid, &record.tag, age.saturating_add(CLOCKS_APART_S)).await?)
     }
 
     pub(super) async fn cancel(&self, id: SlurmJobId) -> Result<(), JobsError> {

@@ -4,6 +4,7 @@
 //! or that the server has not heard of, also has a file in `unfinished`, so that a start need not
 //! read every record. Files are replaced whole, and are on the disk before the next step.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,8 +56,9 @@ struct Place {
     home: PathBuf,
     owner: Uid,
     provider: ProviderId,
-    /// One change at a time. The directory's lock excludes other processes.
-    changing: Mutex<()>,
+    /// One change at a time, and the jobs that this process has begun. The directory's lock
+    /// excludes other processes.
+    changing: Mutex<HashSet<CoreJobId>>,
 }
 
 impl JobRecords {
@@ -68,7 +70,7 @@ impl JobRecords {
     /// Records a job that is about to be submitted, if its id has no record.
     pub(crate) async fn begin(&self, id: &CoreJobId, record: Record) -> Result<(), StoreFailure> {
         let id = id.clone();
-        self.work(move |place| {
+        self.work(move |place, begun| {
             let (unfinished, records) = place.directories()?;
             if place.names(&unfinished)?.len() >= UNFINISHED_MAX {
                 return Err(StoreFailure::TooMany);
@@ -77,6 +79,7 @@ impl JobRecords {
                 return Err(StoreFailure::Known);
             }
             let text = text_of(&record)?;
+            begun.insert(id.clone());
             unfinished.replace(id.as_str(), &text)?;
             Ok(records.replace(id.as_str(), &text)?)
         })
@@ -86,18 +89,20 @@ impl JobRecords {
     /// Records a job's next state.
     pub(crate) async fn replace(&self, id: &CoreJobId, record: Record) -> Result<(), StoreFailure> {
         let id = id.clone();
-        self.work(move |place| Ok(place.open(JOBS)?.replace(id.as_str(), &text_of(&record)?)?)).await
+        self.work(move |place, _| Ok(place.open(JOBS)?.replace(id.as_str(), &text_of(&record)?)?)).await
     }
 
     /// Nothing is left to do for a job: its record is final, or the server knows of it.
     pub(crate) async fn finish(&self, id: &CoreJobId) -> Result<(), StoreFailure> {
         let id = id.clone();
-        self.work(move |place| {
+        self.work(move |place, begun| {
             let unfinished = place.open(UNFINISHED)?;
             match unlinkat(unfinished.strict().descriptor(), id.as_str(), UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => Ok(()),
-                Err(errno) => Err(StoreFailure::List(errno)),
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(StoreFailure::List(errno)),
             }
+            begun.remove(&id);
+            Ok(())
         })
         .await
     }
@@ -105,29 +110,31 @@ impl JobRecords {
     /// The record of a job; `None` if this account has started none of that id here.
     pub(crate) async fn read(&self, id: &CoreJobId) -> Result<Option<Record>, StoreFailure> {
         let id = id.clone();
-        self.work(move |place| read(&place.open(JOBS)?, &id)).await
+        self.work(move |place, _| read(&place.open(JOBS)?, &id)).await
     }
 
-    /// The jobs for which something is left to do. An id whose record was never written has none.
-    pub(crate) async fn unfinished(&self) -> Result<Vec<(CoreJobId, Option<Record>)>, StoreFailure> {
-        self.work(|place| {
+    /// The jobs for which an earlier process of this account has left something to do. An id whose
+    /// record was never written has none. What this process has begun is not among them, since it
+    /// is being done.
+    pub(crate) async fn left_over(&self) -> Result<Vec<(CoreJobId, Option<Record>)>, StoreFailure> {
+        self.work(|place, begun| {
             let (unfinished, records) = place.directories()?;
             unfinished.remove_unfinished()?;
             records.remove_unfinished()?;
-            let ids = place.names(&unfinished)?;
-            ids.into_iter().map(|id| read(&records, &id).map(|record| (id, record))).collect()
+            let ids = place.names(&unfinished)?.into_iter().filter(|id| !begun.contains(id));
+            ids.map(|id| read(&records, &id).map(|record| (id, record))).collect()
         })
         .await
     }
 
     async fn work<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Place) -> Result<T, StoreFailure> + Send + 'static,
+        work: impl FnOnce(&Place, &mut HashSet<CoreJobId>) -> Result<T, StoreFailure> + Send + 'static,
     ) -> Result<T, StoreFailure> {
         let place = Arc::clone(&self.0);
         let working = tokio::task::spawn_blocking(move || {
-            let _one = place.changing.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&place)
+            let mut begun = place.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&place, &mut begun)
         });
         working.await.map_err(|_| StoreFailure::CutShort)?
     }

@@ -31,10 +31,18 @@ async fn the_environment_is_ours_and_arguments_pass_no_shell() {
     let text = String::from_utf8(output.stdout).unwrap();
     let (arguments, environment) = text.split_at(text.find("*\n").unwrap() + 2);
     assert_eq!(arguments, "a b\n$(id)\n*\n");
-    let mut names: Vec<&str> = environment.lines().collect();
-    names.sort_unstable();
+    let sorted = |environment: &str| {
+        let mut variables: Vec<String> = environment.lines().map(str::to_owned).collect();
+        variables.sort_unstable();
+        variables
+    };
     let path = format!("PATH={}", directory.path().display());
-    assert_eq!(names, ["LC_ALL=C.UTF-8", &path, "SLURM_CONF=/etc/slurm-b/slurm.conf", "SLURM_TIME_FORMAT=%s"]);
+    let every = ["LC_ALL=C.UTF-8", &path, "SLURM_CONF=/etc/slurm-b/slurm.conf"];
+    assert_eq!(sorted(environment), [every.as_slice(), &["SLURM_TIME_FORMAT=%s"]].concat());
+    // With a format of times, sacct 22.05 refuses its own `--starttime` if it prints JSON.
+    let output = commands.run_for_json(Program::Squeue, &["a"], SOON).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(sorted(text.strip_prefix("--json\na\n").unwrap()), every);
 }
 
 #[tokio::test]

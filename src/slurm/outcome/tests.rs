@@ -64,7 +64,7 @@ fn every_end_has_its_word_and_its_reason() {
     check("FAILED", "0:9", "0:0", failed, killed);
     let memory = "The job was ended: it used more memory than it had (100M).";
     check("OUT_OF_MEMORY", "0:125", "0:0", failed, memory);
-    check("TIMEOUT", "0:0", "0:0", expired, "The job was ended after 2 min: its time was up.");
+    check("TIMEOUT", "0:0", "0:0", expired, "The job was ended after 1 min: its time was up.");
     check("DEADLINE", "1:0", "0:0", expired, "The job was ended: it could not be finished before its deadline.");
     check("CANCELLED by 1001", "0:15", "0:0", succeeded, "The job was cancelled by you.");
     let staff = "The job was cancelled by the staff of the computing centre.";
@@ -89,7 +89,9 @@ fn slurmctld_says_an_end_with_its_exit_code_too() {
 
 #[test]
 fn times_are_told_in_hours_and_minutes() {
-    for (seconds, want) in [(1, "1 min"), (60, "1 min"), (61, "2 min"), (3_600, "1 h"), (5_400, "1 h 30 min")] {
+    for (seconds, want) in
+        [(1, "1 min"), (60, "1 min"), (91, "1 min"), (3_600, "1 h"), (3_629, "1 h"), (5_400, "1 h 30 min")]
+    {
         assert_eq!(span(seconds), want);
     }
 }

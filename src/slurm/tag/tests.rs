@@ -5,7 +5,9 @@ use super::*;
 const TAG: &str = "00112233445566778899aabbccddeeff";
 
 fn found(program: Program, json: &str) -> Option<u32> {
-    in_answer(program, json.as_bytes(), 1001, TAG).unwrap().map(SlurmJobId::get)
+    let found = in_answer(program, json.as_bytes(), 1001, &[TAG].into()).unwrap();
+    assert!(found.keys().all(|tag| tag == TAG), "{found:?}");
+    found.get(TAG).map(|id| id.get())
 }
 
 fn squeue(jobs: &str) -> Option<u32> {
@@ -66,15 +68,25 @@ fn the_first_of_several_is_it() {
 #[test]
 fn an_answer_of_another_form_is_no_answer() {
     for bad in ["", "[]", "{}", "{\"jobs\":{}}", "{\"jobs\":[]", "null"] {
-        assert!(in_answer(Program::Squeue, bad.as_bytes(), 1001, TAG).is_err(), "{bad}");
+        assert!(in_answer(Program::Squeue, bad.as_bytes(), 1001, &[TAG].into()).is_err(), "{bad}");
     }
     let no_id = format!("{{\"jobs\":[{{\"job_id\":0,\"user_id\":1001,\"comment\":{TAG:?}}}]}}");
-    assert!(in_answer(Program::Squeue, no_id.as_bytes(), 1001, TAG).is_err());
+    assert!(in_answer(Program::Squeue, no_id.as_bytes(), 1001, &[TAG].into()).is_err());
 }
 
 #[test]
 fn the_real_answer_of_22_05_is_read() {
     let real = include_str!("../samples/running.squeue.json");
-    assert_eq!(in_answer(Program::Squeue, real.as_bytes(), 1001, "UCloud job").unwrap().map(SlurmJobId::get), Some(14));
-    assert_eq!(in_answer(Program::Squeue, real.as_bytes(), 1002, "UCloud job").unwrap(), None);
+    let found = |uid| in_answer(Program::Squeue, real.as_bytes(), uid, &["UCloud job"].into()).unwrap();
+    assert_eq!(found(1001).get("UCloud job").map(|id| id.get()), Some(14));
+    assert!(found(1002).is_empty());
+}
+
+#[test]
+fn each_of_several_tags_has_its_own_job() {
+    let job = |id: u32, tag: &str| format!("{{\"job_id\":{id},\"user_id\":1001,\"comment\":{tag:?}}}");
+    let jobs = [job(63, "a"), job(64, "b"), job(65, "c")].join(",");
+    let found = in_answer(Program::Squeue, format!("{{\"jobs\":[{jobs}]}}").as_bytes(), 1001, &["a", "c", "d"].into());
+    let found: Vec<_> = found.unwrap().into_iter().map(|(tag, id)| (tag, id.get())).collect();
+    assert_eq!(found, [("a".to_owned(), 63), ("c".to_owned(), 65)]);
 }

@@ -52,11 +52,21 @@ async fn what_is_unfinished_is_found_after_a_start() {
     before.finish(&id("9")).await.unwrap();
 
     let after = records(&home);
-    let mut unfinished = after.unfinished().await.unwrap();
+    let mut unfinished = after.left_over().await.unwrap();
     unfinished.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
     assert_eq!(unfinished, [(id("7"), Some(record("7"))), (id("8"), Some(submitted))]);
     assert_eq!(after.read(&id("9")).await.unwrap(), Some(record("9")));
     assert_eq!(after.read(&id("10")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn j05_what_this_process_has_begun_is_not_left_over() {
+    let home = tempfile::tempdir().unwrap();
+    records(&home).begin(&id("7"), record("7")).await.unwrap();
+    let after = records(&home);
+    // A request that comes before the look at what is left over.
+    after.begin(&id("8"), record("8")).await.unwrap();
+    assert_eq!(after.left_over().await.unwrap(), [(id("7"), Some(record("7")))]);
 }
 
 #[tokio::test]
@@ -66,7 +76,7 @@ async fn what_a_killed_process_was_writing_is_removed_at_the_next_start() {
     let state = home.path().join(".local/state/countersign/hpc");
     let half = ["jobs", "jobs-unfinished"].map(|folder| state.join(folder).join(".8.unfinished"));
     half.iter().for_each(|file| std::fs::write(file, "{").unwrap());
-    assert_eq!(records(&home).unfinished().await.unwrap(), [(id("7"), Some(record("7")))]);
+    assert_eq!(records(&home).left_over().await.unwrap(), [(id("7"), Some(record("7")))]);
     assert_eq!(half.map(|file| file.exists()), [false, false]);
 }
 
