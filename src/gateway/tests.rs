@@ -16,6 +16,7 @@ mod hostile;
 mod lanes;
 mod large;
 mod maintenance;
+mod orders;
 mod over_tls;
 mod served;
 mod sessions;

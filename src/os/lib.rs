@@ -16,3 +16,4 @@ pub mod log;
 pub mod program;
 pub mod quoted;
 pub mod service_manager;
+pub mod tasks;

@@ -1,4 +1,5 @@
-//! The mutex for shared state on which promises depend: the replay log and the key cache.
+//! The mutex for shared state on which promises depend: the replay log, the key cache and the queue
+//! of signatures.
 //!
 //! It is the standard library's. In tests it has a scheduling point, so that a scheduler can
 //! systematically try the interleavings of threads. Outside such tests it is the plain lock there
@@ -17,13 +18,28 @@ pub mod scheduled {
     use std::cell::Cell;
     use std::sync::{LockResult, MutexGuard, TryLockError};
 
-    thread_local! {
-        /// A scheduler runs all its threads on one system thread, with a stack each.
-        static IS_SCHEDULED: Cell<bool> = const { Cell::new(false) };
+    /// Whether a scheduler runs, and what it may interrupt.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    enum Scheduled {
+        No,
+        /// Tasks of one thread, where they await.
+        Tasks,
+        /// Threads, at their locks too.
+        Threads,
     }
 
-    /// A lock that asks the scheduler, if there is one, before it is taken.
-    #[derive(Debug)]
+    thread_local! {
+        /// A scheduler runs all its threads on one system thread, with a stack each.
+        static SCHEDULED: Cell<Scheduled> = const { Cell::new(Scheduled::No) };
+    }
+
+    /// Whether a scheduler runs.
+    pub(crate) fn is_scheduled() -> bool {
+        SCHEDULED.get() != Scheduled::No
+    }
+
+    /// A lock that asks the scheduler of threads, if there is one, before it is taken.
+    #[derive(Debug, Default)]
     pub struct Mutex<T>(std::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
@@ -32,7 +48,7 @@ pub mod scheduled {
         }
 
         pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-            if !IS_SCHEDULED.get() {
+            if SCHEDULED.get() != Scheduled::Threads {
                 return self.0.lock();
             }
             loop {
@@ -49,23 +65,32 @@ pub mod scheduled {
     /// Tries every interleaving of the threads that `test` starts, at their locks, channels and
     /// ends. Returns how many there were.
     pub fn in_every_order(test: impl Fn() + Send + Sync + 'static) -> usize {
-        run(shuttle::scheduler::DfsScheduler::new(None, false), test)
+        run(Scheduled::Threads, shuttle::scheduler::DfsScheduler::new(None, false), test)
     }
 
     /// Tries that many interleavings, drawn from one seed.
     pub fn in_orders(count: usize, test: impl Fn() + Send + Sync + 'static) -> usize {
-        run(shuttle::scheduler::RandomScheduler::new_from_seed(1, count), test)
+        run(Scheduled::Threads, shuttle::scheduler::RandomScheduler::new_from_seed(1, count), test)
+    }
+
+    /// The same for tasks of one thread: none is interrupted between two awaits.
+    pub fn in_orders_of_one_thread(count: usize, test: impl Fn() + Send + Sync + 'static) -> usize {
+        run(Scheduled::Tasks, shuttle::scheduler::RandomScheduler::new_from_seed(1, count), test)
     }
 
     /// For each thread, in bytes. Unoptimised code needs much.
     const STACK: usize = 1024 * 1024;
 
-    fn run(scheduler: impl shuttle::scheduler::Scheduler + 'static, test: impl Fn() + Send + Sync + 'static) -> usize {
+    fn run(
+        scheduled: Scheduled,
+        scheduler: impl shuttle::scheduler::Scheduler + 'static,
+        test: impl Fn() + Send + Sync + 'static,
+    ) -> usize {
         let mut config = shuttle::Config::new();
         config.stack_size = STACK;
-        IS_SCHEDULED.set(true);
+        SCHEDULED.set(scheduled);
         let orders = shuttle::Runner::new(scheduler, config).run(test);
-        IS_SCHEDULED.set(false);
+        SCHEDULED.set(Scheduled::No);
         orders
     }
 }

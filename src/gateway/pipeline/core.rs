@@ -99,11 +99,7 @@ impl Exchange<'_> {
         gateway.check_maintenance(&username)?;
 
         let _in_flight = gateway.in_flight.begin(&username).ok_or(Refusal::TooMany)?;
-        let epoch = gateway.key_cache.epoch();
-        let from_header = match request.intent() {
-            Some(text) => Some(gateway.verify(&username, text).await?),
-            None => None,
-        };
+        let (from_header, epoch) = gateway.verify_if_present(&username, request.intent()).await?;
         let body = gateway.bodies.read_of_user(head, body, gateway.body_max, &username).await?;
         let items = Items::read(request.row(), &body.bytes)?;
         let until = budget.for_deposit(gateway.deposit_wait);

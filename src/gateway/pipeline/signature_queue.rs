@@ -1,10 +1,13 @@
 //! Collects the signatures of requests that are ready in one turn of the runtime, and checks them
 //! together: several Ed25519 signatures cost less than half of each alone.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use countersign_keys::intent::{CheckedSignature, SignatureCheck, TOGETHER_MAX, check_together};
 use tokio::sync::oneshot;
+
+use countersign_os::locks::Mutex;
+use countersign_os::tasks;
 
 /// Signatures that wait for the end of this turn. Bounded by the requests in flight.
 #[derive(Default)]
@@ -28,7 +31,7 @@ impl SignatureQueue {
         };
         if is_first {
             // A task of its own: the others wait for it even if this request is given up.
-            tokio::spawn(Arc::clone(self).check_all());
+            tasks::spawn(Arc::clone(self).check_all());
         }
         checked.await.ok().flatten() // without an outcome the runtime is ending
     }

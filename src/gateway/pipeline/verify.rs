@@ -11,8 +11,23 @@ use crate::response::refusal::Refusal;
 use crate::state::Gateway;
 
 impl Gateway {
+    /// Verifies the intent that came with a request, if one did. Also returns the key cache's epoch
+    /// from before: [`crate::exchange::Exchange::consume`] finds what was revoked since (P6).
+    pub(crate) async fn verify_if_present<'h>(
+        &self,
+        username: &Username,
+        text: Option<&'h str>,
+    ) -> Result<(Option<VerifiedIntent<'h>>, u64), Refusal> {
+        let epoch = self.key_cache.epoch();
+        let intent = match text {
+            Some(text) => Some(self.verify(username, text).await?),
+            None => None,
+        };
+        Ok((intent, epoch))
+    }
+
     /// Verifies that one of the user's keys signed the intent. Does not look at the request.
-    pub(crate) async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
+    async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
         let presented = PresentedIntent::parse(text, INTENT_MAX, self.policy.terms.version_1)?;
         let keys = self.keys(username, presented.key_wanted()).await?;
         let (keys, terms) = (keys.as_ref(), &self.policy.terms);

@@ -238,11 +238,7 @@ impl<'w> Work<'w> {
         exchange.authenticated_as(Principal::Core);
 
         let _in_flight = gateway.in_flight.begin(username).ok_or(Refusal::TooMany)?;
-        let epoch = gateway.key_cache.epoch();
-        let from_message = match request.intent() {
-            Some(text) => Some(gateway.verify(username, text).await?),
-            None => None,
-        };
+        let (from_message, epoch) = gateway.verify_if_present(username, request.intent()).await?;
         let items = Items::read(request.row(), written.payload())?;
         let until = Instant::now() + gateway.deposit_wait;
         let deposit = gateway.deposit_for(request.row(), username, from_message.as_ref(), &items, until).await?;
