@@ -15,7 +15,9 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// CPU time per request, throughput and latency of each proxy, in interleaved rounds
+    /// CPU time per request, throughput and latency of each proxy, in interleaved rounds. If an
+    /// option is given twice, the last one counts
+    #[command(args_override_self = true)]
     Compare(CompareOptions),
     /// CPU time of the verification without a network, and of the signature check in it
     Judgement(JudgementOptions),
@@ -57,12 +59,26 @@ pub(crate) struct CompareOptions {
     /// Rounds; in each, every proxy gets its turn
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
-    /// Users of Countersign, who take turns; the other proxies know one key
-    #[arg(long, default_value_t = 200)]
-    pub(crate) users: usize,
+    /// Users of Countersign, who take turns; the other proxies know one key. Several numbers, with
+    /// commas, are a Countersign each
+    #[arg(long, value_delimiter = ',', default_values_t = [200])]
+    pub(crate) users: Vec<usize>,
+    /// Algorithms of the users' keys; each is a Countersign
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Algorithm::ALL)]
+    pub(crate) algorithm: Vec<Algorithm>,
+    /// Users are in the store alone, and not in the configuration: all have one account, whose
+    /// instance the server launches. Runs only inside tests/support/installation.sh
+    #[arg(long)]
+    pub(crate) stored: bool,
     /// Connections open at once
     #[arg(long, default_value_t = 32)]
     pub(crate) connections: usize,
+    /// Instead of them, one connection of HTTP/2 with so many requests at once, at most 128
+    #[arg(long)]
+    pub(crate) streams: Option<usize>,
+    /// Worker threads of each proxy
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
 }
 
 #[derive(Debug, Args)]
@@ -87,9 +103,9 @@ pub(crate) struct TimingOptions {
     /// The program `countersign`
     #[arg(long)]
     pub(crate) countersign: PathBuf,
-    /// Algorithm of the users' keys
-    #[arg(long, value_enum, default_value_t = Algorithm::Ed25519)]
-    pub(crate) algorithm: Algorithm,
+    /// Algorithms of the users' keys, each measured by itself
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Algorithm::ALL)]
+    pub(crate) algorithm: Vec<Algorithm>,
     /// Refusals of each kind for requests of Core
     #[arg(long, default_value_t = 2000)]
     pub(crate) samples: usize,

@@ -2,28 +2,30 @@
 //! turn, round after round. Turns are short and interleaved, so that other load on the machine
 //! affects all of them alike.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::getpid;
 
 use crate::arguments::CompareOptions;
-use crate::client::{Client, Want, drive};
+use crate::client::{Client, Connection, Timing, Want, drive};
 use crate::error::BenchError;
-use crate::process;
-use crate::proxy::{Name, Running, Site, countersign, envoy, haproxy};
+use crate::process::{self, Cores};
+use crate::proxy::countersign::{self, Instances};
+use crate::proxy::{Capacity, Name, Running, Site, envoy, haproxy};
 use crate::report;
 use crate::signer::Algorithm;
 use crate::statistics::percentile;
+use crate::streams::Streams;
 use crate::upstream::Upstream;
 use crate::workload::{Flaw, Person, USERNAME, Workload, now_s};
 
-/// The core of the proxies, and the core of load and upstream, so that neither takes the other's
-/// time.
-pub(crate) const PROXY_CORE: usize = 0;
-pub(crate) const LOAD_CORE: usize = 1;
 /// Unmeasured requests on each connection before a measured turn, so that handshakes, pools and
 /// caches are done.
 pub(crate) const WARM_UP_PER_CONNECTION: usize = 16;
+/// With many connections or users, so many in all, but at least one of each user. No more are signed
+/// together: all are sent well within an intent's lifetime.
+const TOGETHER_MAX: usize = 8000;
 
 /// One proxy's result in one round.
 #[derive(Debug, Clone)]
@@ -41,104 +43,121 @@ pub(crate) struct Turn {
     pub(crate) p99: Duration,
 }
 
-/// A proxy's turns, in the order of the rounds.
+/// A proxy, whose requests it gets, and its turns in the order of the rounds.
 pub(crate) struct Series {
     pub(crate) proxy: Running,
     /// What it checks users' signatures with.
     pub(crate) algorithm: Algorithm,
+    /// Users who take turns.
+    pub(crate) users: usize,
+    workload: Rc<Workload>,
     pub(crate) protection: String,
     pub(crate) turns: Vec<Turn>,
 }
 
-pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
-    process::raise_descriptors()?;
-    let workload = Workload::generate(USERNAME, Algorithm::Es256)?;
-    let [es256, ed25519] =
-        [Algorithm::Es256, Algorithm::Ed25519].map(|algorithm| workload.of_users(options.users, algorithm));
-    let workloads = Workloads { single: workload, es256: es256?, ed25519: ed25519? };
-    let pinned = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > LOAD_CORE);
-    if pinned {
-        process::pin(LOAD_CORE)?;
+impl Series {
+    fn new(proxy: Running, users: usize, workload: &Rc<Workload>) -> Self {
+        let algorithm = workload.first.signer.algorithm();
+        Self { proxy, algorithm, users, workload: Rc::clone(workload), protection: String::new(), turns: Vec::new() }
     }
-    let upstream = Upstream::start()?;
-    let site = Site::prepare(&workloads.single, upstream.socket())?;
+}
 
-    if pinned {
-        process::pin(PROXY_CORE)?;
+pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
+    let capacity = Capacity { threads: options.threads, connections: options.connections, streams: options.streams };
+    let users = options.users.repeat(options.algorithm.len());
+    let wanted = capacity.descriptors(users.iter().sum());
+    let allowed = process::raise_descriptors(wanted)?;
+    capacity.check_descriptors(&users, allowed)?;
+    if allowed < wanted {
+        report::line(&format!(
+            "{wanted} open files were wanted to keep a connection for each user, and {allowed} are allowed (ulimit -Hn)"
+        ))?;
     }
-    let proxies = start(options, &site, &workloads)?;
-    if pinned {
-        process::pin(LOAD_CORE)?;
-    }
+    let single = Rc::new(Workload::generate(USERNAME, Algorithm::Es256)?);
+    let cores = Cores::of(options.threads);
+    cores.pin_to_load()?;
+    let upstream = Upstream::start()?;
+    let site = Site::prepare(&single, upstream.socket())?;
+    cores.pin_to_proxies()?;
+    let mut series = start(options, &site, &single, capacity)?;
+    cores.pin_to_load()?;
 
     let runtime = process::runtime()?;
-    let series = runtime.block_on(async {
-        let bench = Bench { client: Client::trusting(site.certificate())?, workloads, upstream, options };
-        let mut series = Vec::new();
-        for (proxy, algorithm) in proxies {
-            let protection = bench.prove(&proxy, algorithm).await?;
-            series.push(Series { proxy, algorithm, protection, turns: Vec::new() });
+    runtime.block_on(async {
+        let bench = Bench { client: Client::trusting(site.certificate())?, upstream, options };
+        for one in &mut series {
+            one.protection = bench.prove(one).await?;
         }
         for _ in 0..options.rounds {
             for one in &mut series {
-                let turn = bench.turn(&one.proxy, one.algorithm).await?;
+                let turn = bench.turn(one).await?;
                 one.turns.push(turn);
             }
         }
-        Ok::<_, BenchError>(series)
+        Ok::<_, BenchError>(())
     })?;
-    report::compare(&series, options, pinned)
+    report::compare(&series, options, cores)
 }
 
-/// Who asks: many users of Countersign, with keys of either algorithm, and the one that the other
-/// proxies know.
-struct Workloads {
-    single: Workload,
-    es256: Workload,
-    ed25519: Workload,
-}
-
-impl Workloads {
-    fn of(&self, name: Name, algorithm: Algorithm) -> &Workload {
-        match (name, algorithm) {
-            (Name::Countersign, Algorithm::Es256) => &self.es256,
-            (Name::Countersign, Algorithm::Ed25519) => &self.ed25519,
-            (Name::HaProxy | Name::HaProxyBare | Name::Envoy, _) => &self.single,
-        }
-    }
-}
-
+/// Countersign has many users, with keys of either algorithm; the other proxies know one.
 fn start(
     options: &CompareOptions,
     site: &Site,
-    workloads: &Workloads,
-) -> Result<Vec<(Running, Algorithm)>, BenchError> {
-    let mut proxies = Vec::new();
+    single: &Rc<Workload>,
+    capacity: Capacity,
+) -> Result<Vec<Series>, BenchError> {
+    let mut series = Vec::new();
     if let Some(program) = &options.countersign {
-        for algorithm in [Algorithm::Ed25519, Algorithm::Es256] {
-            let users = workloads.of(Name::Countersign, algorithm).people().map(Person::enrolled);
-            let users = users.collect::<Result<_, _>>()?;
-            proxies.push((countersign::prepare(program, site, users, now_s())?.start()?, algorithm));
+        for algorithm in &options.algorithm {
+            for users in &options.users {
+                let workload = Rc::new(single.of_users(*users, *algorithm)?);
+                let enrolled = workload.people().map(Person::enrolled).collect::<Result<_, _>>()?;
+                let instances = if options.stored { Instances::Launched } else { Instances::Named(*users) };
+                let installed = countersign::prepare(program, site, enrolled, instances, capacity, now_s())?;
+                series.push(Series::new(installed.start()?, *users, &workload));
+            }
         }
     }
     if let Some(program) = &options.haproxy {
         for name in [Name::HaProxy, Name::HaProxyBare] {
-            proxies.push((haproxy::start(program, site, name)?, Algorithm::Es256));
+            series.push(Series::new(haproxy::start(program, site, name, capacity)?, 1, single));
         }
     }
     if let Some(program) = &options.envoy {
-        proxies.push((envoy::start(program, site, &workloads.single)?, Algorithm::Es256));
+        series.push(Series::new(envoy::start(program, site, single, capacity)?, 1, single));
     }
-    if proxies.is_empty() {
+    if series.is_empty() {
         return Err(BenchError::Empty("name at least one of --countersign, --haproxy and --envoy"));
     }
-    Ok(proxies)
+    Ok(series)
+}
+
+/// How requests come to a proxy.
+enum Load {
+    /// Over connections of HTTP/1.1, each with one at a time.
+    Connections(Vec<Connection>),
+    /// Over one connection of HTTP/2.
+    Streams(Streams),
+}
+
+impl Load {
+    async fn drive(self, proxy: &Running, requests: Vec<Vec<u8>>, want: Want) -> Result<(Self, Timing), BenchError> {
+        match self {
+            Self::Connections(connections) => {
+                let (connections, timing) = drive(proxy, connections, requests, want).await?;
+                Ok((Self::Connections(connections), timing))
+            }
+            Self::Streams(streams) => {
+                let timing = streams.drive(proxy, requests, &want).await?;
+                Ok((Self::Streams(streams), timing))
+            }
+        }
+    }
 }
 
 /// What a turn needs apart from the proxy.
 struct Bench<'a> {
     client: Client,
-    workloads: Workloads,
     upstream: Upstream,
     options: &'a CompareOptions,
 }
@@ -146,8 +165,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// Shows that the proxy forwards a good request and refuses each flawed one before the upstream
     /// sees it.
-    async fn prove(&self, proxy: &Running, algorithm: Algorithm) -> Result<String, BenchError> {
-        let workload = self.workloads.of(proxy.name(), algorithm);
+    async fn prove(&self, Series { proxy, workload, .. }: &Series) -> Result<String, BenchError> {
         let mut connection = self.client.connect(proxy).await?;
         let protection = connection.protection();
         connection.settle(workload).await?;
@@ -166,26 +184,38 @@ impl Bench<'_> {
         Ok(protection)
     }
 
+    /// Connects, and says how many requests there are at once.
+    async fn open(&self, proxy: &Running, workload: &Workload) -> Result<(Load, usize), BenchError> {
+        let CompareOptions { connections, streams, .. } = *self.options;
+        Ok(match streams {
+            Some(streams) => (Load::Streams(Streams::open(&self.client, proxy, streams).await?), streams),
+            None => (Load::Connections(self.client.connect_all(proxy, connections, workload).await?), connections),
+        })
+    }
+
     /// The answer to a forwarded request.
     fn want(&self) -> Want {
         Want { status: 200, body: Some(self.upstream.answer().clone()) }
     }
 
-    async fn turn(&self, proxy: &Running, algorithm: Algorithm) -> Result<Turn, BenchError> {
-        let workload = self.workloads.of(proxy.name(), algorithm);
-        let connections = self.client.connect_all(proxy, self.options.connections).await?;
-        let warm_up = workload.requests(self.options.connections.saturating_mul(WARM_UP_PER_CONNECTION))?;
+    async fn turn(&self, Series { proxy, workload, users, .. }: &Series) -> Result<Turn, BenchError> {
+        let (mut load, at_once) = self.open(proxy, workload).await?;
+        let mut warm_up = at_once.saturating_mul(WARM_UP_PER_CONNECTION).min(TOGETHER_MAX).max(*users);
+        while warm_up > 0 {
+            let together = warm_up.min(TOGETHER_MAX);
+            (load, _) = load.drive(proxy, workload.requests(together)?, self.want()).await?;
+            warm_up = warm_up.saturating_sub(together);
+        }
         let requests = workload.requests(self.options.requests)?;
-        let (connections, _) = drive(proxy, connections, warm_up, self.want()).await?;
 
         let parts = proxy.parts()?;
         let arrived = self.upstream.arrived();
         let before = parts.iter().map(|part| process::cpu_time(&part.processes)).collect::<Result<Vec<_>, _>>()?;
         let processes = proxy.processes()?;
         let ticks = process::ticks(&processes)?;
-        let load = process::cpu_time(&[getpid()])?;
-        let (_, mut timing) = drive(proxy, connections, requests, self.want()).await?;
-        let load = process::cpu_time(&[getpid()])?.saturating_sub(load);
+        let own = process::cpu_time(&[getpid()])?;
+        let (_, mut timing) = load.drive(proxy, requests, self.want()).await?;
+        let load = process::cpu_time(&[getpid()])?.saturating_sub(own);
         let system_share = process::system_share(ticks, process::ticks(&processes)?);
         let mut cpu = Vec::new();
         for (part, before) in parts.iter().zip(before) {

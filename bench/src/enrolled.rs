@@ -72,16 +72,17 @@ pub(crate) fn store(directory: &Path, users: Vec<Enrolled>, now_s: i64) -> Resul
     Ok(())
 }
 
-/// Creates a store in `directory` with one user, connected to that account.
+/// Creates a store in `directory` with these users, all connected to that account. If there are
+/// several, the account's own list has the last one alone: gateway and instance do not read it.
 pub(crate) fn store_of(
     directory: &Path,
-    user: Enrolled,
+    users: Vec<Enrolled>,
     uid: Uid,
     account: &str,
     now_s: i64,
 ) -> Result<(), BenchError> {
     let store = SledStore::open(directory).map_err(BenchError::Store)?;
-    write(&store, user, uid, account, now_s).map_err(BenchError::Store)
+    users.into_iter().try_for_each(|user| write(&store, user, uid, account, now_s)).map_err(BenchError::Store)
 }
 
 fn write(store: &SledStore, user: Enrolled, uid: Uid, account: &str, now_s: i64) -> Result<(), StoreFailure> {

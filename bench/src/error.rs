@@ -40,6 +40,12 @@ pub(crate) enum BenchError {
         what: &'static str,
         value: f64,
     },
+    #[error(
+        "this takes {needed} open files, and {allowed} are allowed: raise the limit (as root: ulimit -Hn {needed})"
+    )]
+    Descriptors { needed: usize, allowed: usize },
+    #[error("HTTP/2")]
+    Http2(#[from] hyper::Error),
     #[error("nothing to measure: {0}")]
     Empty(&'static str),
 }

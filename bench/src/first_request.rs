@@ -79,7 +79,7 @@ async fn await_status(connection: &mut Connection, workload: &Workload, want: u1
             return Ok(());
         }
         if begun.elapsed() > SETTLE_MAX {
-            let body = String::from_utf8_lossy(answer.body).into_owned();
+            let body = String::from_utf8_lossy(&answer.body).into_owned();
             return Err(BenchError::Unexpected { proxy: Name::Countersign, status: answer.status, body });
         }
         tokio::time::sleep(POLL).await;

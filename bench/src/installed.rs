@@ -6,13 +6,11 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use countersign_keys::identity::{ProviderId, Uid as AccountUid};
 use countersign_keys::pins::Pins;
 use nix::unistd::{Pid, User};
 
-use crate::client::{Connection, SETTLE_MAX};
 use crate::enrolled::{self, Enrolled};
 use crate::error::BenchError;
 use crate::process;
@@ -66,7 +64,7 @@ pub(crate) fn install(workload: &Workload, site: &Site) -> Result<Running, Bench
         ..workload.first.enrolled()?
     };
     let record = enrolled.record(now_s());
-    enrolled::store_of(Path::new(STORE), enrolled, AccountUid(user.uid.as_raw()), ACCOUNT, now_s())?;
+    enrolled::store_of(Path::new(STORE), vec![enrolled], AccountUid(user.uid.as_raw()), ACCOUNT, now_s())?;
     give(Path::new(STORE), &service)?;
     let instance_key_file = format!("instance_key.{PROVIDER}");
     let mut pins = Pins::default();
@@ -104,23 +102,4 @@ pub(crate) fn give(path: &Path, to: &User) -> Result<(), BenchError> {
         }
     }
     Ok(())
-}
-
-/// Starts the instance, and waits until the new replay logs vouch for intents that are signed now.
-pub(crate) async fn settle(connection: &mut Connection, workload: &Workload) -> Result<(), BenchError> {
-    let begun = Instant::now();
-    loop {
-        let status = connection.exchange(&workload.request_of(&workload.first)?).await?.status;
-        match status {
-            200 => return Ok(()),
-            449 => {
-                connection.exchange(&workload.init()).await?;
-            }
-            _ => {}
-        }
-        if begun.elapsed() > SETTLE_MAX {
-            return Err(BenchError::Unexpected { proxy: Name::Countersign, status, body: "settling".to_owned() });
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

@@ -7,14 +7,13 @@ use crate::arguments::MemoryOptions;
 use crate::client::{Client, Want, drive};
 use crate::error::BenchError;
 use crate::process;
-use crate::proxy::{Running, Site, countersign};
+use crate::proxy::countersign::{self, Instances};
+use crate::proxy::{Capacity, Running, Site};
 use crate::report;
 use crate::signer::Algorithm;
 use crate::upstream::Upstream;
 use crate::workload::{self, Person, USERNAME, Workload, now_s};
 
-/// Connections over which the users' requests go.
-const CONNECTIONS: usize = 32;
 /// Requests signed at a time. All are sent well within an intent's lifetime.
 const BATCH: usize = 5000;
 /// The answer to a permitted request of a user without an instance.
@@ -67,7 +66,9 @@ async fn measure(options: &MemoryOptions, users: usize, moments: &mut Vec<Moment
     let site = Site::prepare(&workload, upstream.socket())?;
     let client = Client::trusting(site.certificate())?;
     let enrolled = std::iter::once(&workload.first).chain(&strangers).map(Person::enrolled);
-    let installed = countersign::prepare(&options.countersign, &site, enrolled.collect::<Result<_, _>>()?, now_s())?;
+    let enrolled = enrolled.collect::<Result<_, _>>()?;
+    let (instances, capacity) = (Instances::Named(1), Capacity::ORDINARY);
+    let installed = countersign::prepare(&options.countersign, &site, enrolled, instances, capacity, now_s())?;
 
     let begun = Instant::now();
     let proxy = installed.start()?;
@@ -82,12 +83,8 @@ async fn measure(options: &MemoryOptions, users: usize, moments: &mut Vec<Moment
     }
     moments.push(Moment::of(&proxy, format!("{users} enrolled, none has asked for anything"))?);
 
-    let mut connections = client.connect_all(&proxy, CONNECTIONS).await?;
-    if let Some(connection) = connections.first_mut() {
-        connection.settle(&workload).await?;
-    }
-    let first = Want { status: 200, body: Some(upstream.answer().clone()) };
-    (connections, _) = drive(&proxy, connections, workload.requests(1)?, first).await?;
+    client.connect(&proxy).await?.settle(&workload).await?;
+    let mut connections = client.connect_all(&proxy, Capacity::ORDINARY.connections, &workload).await?;
     for batch in strangers.chunks(BATCH) {
         let requests = batch.iter().map(|person| workload.request_of(person)).collect::<Result<_, _>>()?;
         (connections, _) = drive(&proxy, connections, requests, Want { status: NO_INSTANCE, body: None }).await?;

@@ -1,7 +1,8 @@
-//! The cost of a process and its children, in CPU time and resident memory, and the core on which
+//! The cost of a process and its children, in CPU time and resident memory, and the cores on which
 //! they may run.
 
 use std::fs;
+use std::ops::Range;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -85,11 +86,15 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BenchError> {
     runtime.map_err(BenchError::io("the load's runtime"))
 }
 
-/// Raises the limit of open descriptors, which children inherit, to the most that is allowed.
-pub(crate) fn raise_descriptors() -> Result<(), BenchError> {
+/// Raises the limit of open descriptors, which children inherit, to the most that is allowed. Root
+/// may also raise what is allowed, to what is wanted. Returns the limit.
+pub(crate) fn raise_descriptors(wanted: usize) -> Result<usize, BenchError> {
     let failed = || BenchError::system("the limit of open files");
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed())?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(failed())
+    let more = hard.max(u64::try_from(wanted).unwrap_or(u64::MAX));
+    let limit = if setrlimit(Resource::RLIMIT_NOFILE, more, more).is_ok() { more } else { hard };
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit).map_err(failed())?;
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// Resident memory of these processes, in bytes. A shared page is counted for each. Cheap enough to
@@ -134,9 +139,45 @@ fn bytes_of(text: &str, name: &str) -> Result<u64, BenchError> {
     kib.map(|kib| kib.saturating_mul(1024)).ok_or(BenchError::Empty("a process without resident memory"))
 }
 
-/// Pins the calling thread, and every thread and process that it starts from here on, to this core.
-pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
-    let mut cores = CpuSet::new();
-    cores.set(core).map_err(BenchError::system("naming a core"))?;
-    sched_setaffinity(Pid::from_raw(0), &cores).map_err(BenchError::system("pinning to a core"))
+/// The cores of the proxies, and the core of load and upstream, so that neither takes the other's
+/// time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cores {
+    /// The first so many are the proxies', and the next is the load's.
+    Apart(usize),
+    /// There are too few.
+    Shared,
+}
+
+impl Cores {
+    /// For proxies with so many threads. Has to be called before anything is pinned.
+    pub(crate) fn of(threads: usize) -> Self {
+        let enough = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > threads);
+        if enough { Self::Apart(threads) } else { Self::Shared }
+    }
+
+    /// Pins the calling thread, and every thread and process that it starts from here on, to the
+    /// proxies' cores.
+    pub(crate) fn pin_to_proxies(self) -> Result<(), BenchError> {
+        match self {
+            Self::Apart(threads) => pin(0..threads),
+            Self::Shared => Ok(()),
+        }
+    }
+
+    /// The same for the load's core.
+    pub(crate) fn pin_to_load(self) -> Result<(), BenchError> {
+        match self {
+            Self::Apart(threads) => pin(threads..threads.saturating_add(1)),
+            Self::Shared => Ok(()),
+        }
+    }
+}
+
+fn pin(cores: Range<usize>) -> Result<(), BenchError> {
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(core).map_err(BenchError::system("naming a core"))?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set).map_err(BenchError::system("pinning to a core"))
 }

@@ -30,6 +30,12 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 /// How much of a proxy's output a failed start shows.
 const WORDS_SHOWN: usize = 2000;
 
+/// Connections that a proxy is configured for beside those of the load.
+const SPARE_CONNECTIONS: usize = 1000;
+/// Descriptors of a process that are neither a client's connection nor an upstream's. Of a gateway
+/// 256, and of the bench those of other proxies' turns.
+const OTHER_DESCRIPTORS: usize = 512;
+
 /// Where instances have sockets of their own.
 pub(crate) const NO_UPSTREAM: &str = "/nowhere";
 
@@ -50,6 +56,51 @@ impl fmt::Display for Name {
             Self::HaProxyBare => "HAProxy without checks",
             Self::Envoy => "Envoy",
         })
+    }
+}
+
+/// What all proxies are configured for alike.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    /// Worker threads.
+    pub(crate) threads: usize,
+    /// Connections of the load.
+    pub(crate) connections: usize,
+    /// Requests at once on one of HTTP/2, if the load uses that.
+    pub(crate) streams: Option<usize>,
+}
+
+impl Capacity {
+    /// Some connections and one thread.
+    pub(crate) const ORDINARY: Self = Self { threads: 1, connections: 32, streams: None };
+
+    /// The most connections of clients.
+    fn connections_max(self) -> usize {
+        self.connections.saturating_add(SPARE_CONNECTIONS)
+    }
+
+    /// Descriptors that a gateway wants, to keep a connection for each active user.
+    pub(crate) fn descriptors(self, users: usize) -> usize {
+        self.of_clients().saturating_add(users.max(self.connections))
+    }
+
+    /// Connections to the upstream that a gateway keeps, if it is allowed so many descriptors.
+    fn kept(self, users: usize, allowed: usize) -> usize {
+        users.max(self.connections).min(allowed.saturating_sub(self.of_clients()))
+    }
+
+    /// Descriptors for clients' connections, each of which may need one more for its request, and
+    /// all else.
+    fn of_clients(self) -> usize {
+        self.connections_max().saturating_mul(2).saturating_add(OTHER_DESCRIPTORS)
+    }
+
+    /// Checks that the allowed descriptors suffice for the load's connections, and at the upstream,
+    /// which is in the same process, for those that gateways of so many users each keep.
+    pub(crate) fn check_descriptors(self, users: &[usize], allowed: usize) -> Result<(), BenchError> {
+        let kept: usize = users.iter().map(|users| self.kept(*users, allowed)).sum();
+        let needed = self.of_clients().max(kept.saturating_add(self.connections).saturating_add(OTHER_DESCRIPTORS));
+        if needed > allowed { Err(BenchError::Descriptors { needed, allowed }) } else { Ok(()) }
     }
 }
 

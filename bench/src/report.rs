@@ -8,6 +8,7 @@ use crate::arguments::CompareOptions;
 use crate::compare::{Series, Turn};
 use crate::error::BenchError;
 use crate::memory::Moment;
+use crate::process::Cores;
 use crate::proxy::Name;
 use crate::replay::Size;
 use crate::signer::Algorithm;
@@ -25,10 +26,10 @@ pub(crate) fn complain(error: &BenchError) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-pub(crate) fn compare(series: &[Series], options: &CompareOptions, pinned: bool) -> Result<(), BenchError> {
+pub(crate) fn compare(series: &[Series], options: &CompareOptions, cores: Cores) -> Result<(), BenchError> {
     let mut text = String::new();
     // Writing to a `String` can't fail.
-    let _ = heading(&mut text, series, options, pinned);
+    let _ = heading(&mut text, series, options, cores);
     let _ = table(&mut text, series);
     print(&text)?;
     check(series)
@@ -91,12 +92,28 @@ pub(crate) fn mebibytes(bytes: u64) -> f64 {
     f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) / 1024.0
 }
 
-fn heading(text: &mut String, series: &[Series], options: &CompareOptions, pinned: bool) -> std::fmt::Result {
-    let (rounds, requests, connections) = (options.rounds, options.requests, options.connections);
-    writeln!(text, "{rounds} rounds of {requests} requests each, {connections} connections; medians of the rounds")?;
-    match pinned {
-        true => writeln!(text, "every proxy's processes on one core, the load and the upstream on another")?,
-        false => writeln!(text, "one core only: the load shares it with the proxies, so latencies say little")?,
+fn heading(text: &mut String, series: &[Series], options: &CompareOptions, cores: Cores) -> std::fmt::Result {
+    let (rounds, requests, threads) = (options.rounds, options.requests, options.threads);
+    let sent = match options.streams {
+        Some(streams) => format!("{streams} at once on one connection of HTTP/2"),
+        None => format!("{} connections", options.connections),
+    };
+    writeln!(
+        text,
+        "{rounds} rounds of {requests} requests each, {sent}, worker threads: {threads}; medians of the rounds"
+    )?;
+    match cores {
+        Cores::Apart(1) => writeln!(text, "every proxy's processes on one core, the load and the upstream on another")?,
+        Cores::Apart(cores) => {
+            writeln!(text, "every proxy's processes on {cores} cores, the load and the upstream on another")?;
+        }
+        Cores::Shared => writeln!(
+            text,
+            "too few cores: the load shares them with the proxies, so only CPU time and its ratios say something"
+        )?,
+    }
+    if options.stored {
+        writeln!(text, "users are in the store alone")?;
     }
     for one in series {
         writeln!(text, "{} {}, {}", label(one), one.proxy.version(), one.protection)?;
@@ -116,14 +133,14 @@ fn table(text: &mut String, series: &[Series]) -> std::fmt::Result {
     let base = series.iter().find(|one| one.proxy.name() == Name::HaProxy);
     writeln!(
         text,
-        "\n{:<24} {:>10} {:>8} {:>11} {:>7} {:>7} {:>9}   CPU against HAProxy, median (each round)",
+        "\n{:<36} {:>10} {:>8} {:>11} {:>7} {:>7} {:>9}   CPU against HAProxy, median (each round)",
         "", "CPU µs/req", "kernel", "requests/s", "p50 ms", "p99 ms", "load busy"
     )?;
     for one in series {
         let middle = |value: fn(&Turn) -> f64| median(one.turns.iter().map(value)).unwrap_or(f64::NAN);
         write!(
             text,
-            "{:<24} {:>10.1} {:>7.0}% {:>11.0} {:>7.2} {:>7.2} {:>8.0}%",
+            "{:<36} {:>10.1} {:>7.0}% {:>11.0} {:>7.2} {:>7.2} {:>8.0}%",
             label(one),
             middle(cpu_us),
             middle(|turn| turn.system_share * 100.0),
@@ -133,11 +150,16 @@ fn table(text: &mut String, series: &[Series]) -> std::fmt::Result {
             middle(|turn| turn.load.as_secs_f64() / turn.elapsed.as_secs_f64() * 100.0),
         )?;
         ratios(text, base, one, cpu_us)?;
+        let fewer = series.iter().find(|other| is_of_fewer_users(other, one));
+        if let Some(fewer) = fewer {
+            write!(text, "{:94}   beside {}: ", "", counted(fewer.users))?;
+            write_ratios(text, fewer, one, cpu_us)?;
+        }
         let labels = one.turns.first().map(|turn| turn.cpu.iter().map(|(label, _)| *label)).into_iter().flatten();
         let labels: Vec<_> = labels.collect();
         for label in labels.iter().filter(|_| labels.len() > 1) {
             let part = |turn: &Turn| part_us(turn, label);
-            write!(text, "  of that, {label:<13} {:>10.1}", median(one.turns.iter().map(part)).unwrap_or(f64::NAN))?;
+            write!(text, "  of that, {label:<25} {:>10.1}", median(one.turns.iter().map(part)).unwrap_or(f64::NAN))?;
             write!(text, "{:47}", "")?;
             ratios(text, base, one, part)?;
         }
@@ -145,11 +167,21 @@ fn table(text: &mut String, series: &[Series]) -> std::fmt::Result {
     Ok(())
 }
 
-/// A row's name: Countersign runs once for each algorithm.
+/// Whether these rows differ in the number of users alone, and the first has fewer.
+fn is_of_fewer_users(other: &Series, one: &Series) -> bool {
+    let both = [other, one].map(|series| (series.proxy.name(), series.algorithm));
+    both.first() == both.last() && other.users < one.users
+}
+
+fn counted(users: usize) -> String {
+    if users == 1 { "1 user".to_owned() } else { format!("{users} users") }
+}
+
+/// A row's name: Countersign runs once for each algorithm and number of users.
 fn label(one: &Series) -> String {
     match (one.proxy.name(), one.algorithm) {
-        (name @ Name::Countersign, Algorithm::Es256) => format!("{name}, ES256"),
-        (name @ Name::Countersign, Algorithm::Ed25519) => format!("{name}, Ed25519"),
+        (name @ Name::Countersign, Algorithm::Es256) => format!("{name}, ES256, {}", counted(one.users)),
+        (name @ Name::Countersign, Algorithm::Ed25519) => format!("{name}, Ed25519, {}", counted(one.users)),
         (name @ (Name::HaProxy | Name::HaProxyBare | Name::Envoy), _) => name.to_string(),
     }
 }
@@ -157,9 +189,15 @@ fn label(one: &Series) -> String {
 /// The rest of a row: this series' CPU time divided by HAProxy's of the same round.
 fn ratios(text: &mut String, base: Option<&Series>, one: &Series, value: impl Fn(&Turn) -> f64) -> std::fmt::Result {
     let Some(base) = base else { return writeln!(text) };
+    write!(text, "   ")?;
+    write_ratios(text, base, one, value)
+}
+
+/// The median of the ratios within each round, and each of them.
+fn write_ratios(text: &mut String, base: &Series, one: &Series, value: impl Fn(&Turn) -> f64) -> std::fmt::Result {
     let ratios: Vec<_> = one.turns.iter().zip(&base.turns).map(|(turn, base)| value(turn) / cpu_us(base)).collect();
     let each: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-    writeln!(text, "   {:.2} ({})", median(ratios).unwrap_or(f64::NAN), each.join(" "))
+    writeln!(text, "{:.2} ({})", median(ratios).unwrap_or(f64::NAN), each.join(" "))
 }
 
 fn cpu_us(turn: &Turn) -> f64 {

@@ -78,6 +78,9 @@ pub(crate) enum Algorithm {
 }
 
 impl Algorithm {
+    /// Every algorithm, the browsers' default first.
+    pub(crate) const ALL: [Self; 2] = [Self::Ed25519, Self::Es256];
+
     /// The value of `alg`.
     const fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! Whether the time of a refusal reveals more than the refusal. All of these are answered alike
 //! (`482 INTENT_INVALID`, V61). Measures the time of each kind over one connection, the kinds in
-//! random order. The first kind is there twice: the difference between those two is noise.
+//! random order, with keys of one algorithm and then of the other. The first kind is there twice:
+//! the difference between those two is noise.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,10 @@ use crate::arguments::TimingOptions;
 use crate::client::{Client, Connection};
 use crate::error::BenchError;
 use crate::process;
-use crate::proxy::{Running, Site, countersign};
+use crate::proxy::countersign::{self, Instances};
+use crate::proxy::{Capacity, Running, Site};
 use crate::report;
+use crate::signer::Algorithm;
 use crate::statistics::{Random, cliffs_delta, median, median_difference};
 use crate::upstream::Upstream;
 use crate::workload::{self, Person, USERNAME, Workload, now_s};
@@ -32,15 +35,21 @@ enum Kind {
     UnknownUserAgain,
     /// Its user is enrolled, but the key that it names is not theirs.
     UnknownKey,
+    /// The same, but the gateway was asked for that key just before, and need not ask the server.
+    UnknownKeyAgain,
     /// User and key are enrolled, but another key made the signature.
     BadSignature,
 }
 
-const KINDS: [(Kind, &str); 4] = [
-    (Kind::UnknownUser, "unknown user"),
-    (Kind::UnknownUserAgain, "unknown user, again"),
-    (Kind::UnknownKey, "known user, unknown key"),
-    (Kind::BadSignature, "known user and key, bad signature"),
+/// Each kind, and the place of the one that it is compared with. For the first three the gateway
+/// asks the server, and for the last two it does not (decision 102): those two differ in the key
+/// that the signature is checked with, and in nothing else.
+const KINDS: [(Kind, &str, usize); 5] = [
+    (Kind::UnknownUser, "unknown user", 0),
+    (Kind::UnknownUserAgain, "unknown user, again", 0),
+    (Kind::UnknownKey, "known user, unknown key", 0),
+    (Kind::BadSignature, "known user and key, bad signature", 0),
+    (Kind::UnknownKeyAgain, "known user, unknown key, cached", 3),
 ];
 
 /// The sender.
@@ -53,13 +62,20 @@ enum Sender {
 }
 
 pub(crate) fn run(options: &TimingOptions) -> Result<(), BenchError> {
+    options.algorithm.iter().try_for_each(|algorithm| run_for(options, *algorithm))
+}
+
+fn run_for(options: &TimingOptions, algorithm: Algorithm) -> Result<(), BenchError> {
+    report::line(&format!("{algorithm:?}"))?;
     let runtime = process::runtime()?;
     runtime.block_on(async {
-        let workload = Workload::generate(USERNAME, options.algorithm)?;
+        let workload = Workload::generate(USERNAME, algorithm)?;
         let upstream = Upstream::start()?;
         let site = Site::prepare(&workload, upstream.socket())?;
         let client = Client::trusting(site.certificate())?;
-        let installed = countersign::prepare(&options.countersign, &site, vec![workload.first.enrolled()?], now_s())?;
+        let users = vec![workload.first.enrolled()?];
+        let (instances, capacity) = (Instances::Named(1), Capacity::ORDINARY);
+        let installed = countersign::prepare(&options.countersign, &site, users, instances, capacity, now_s())?;
         let proxy = installed.start()?;
         client.connect(&proxy).await?.settle(&workload).await?;
         for (sender, words, samples) in
@@ -89,7 +105,7 @@ async fn measure(
     let mut random = Random::new();
     for round in 0..samples.saturating_add(warm_up) {
         for at in shuffled(&mut random) {
-            let (Some((kind, _)), Some(times)) = (KINDS.get(at), times.get_mut(at)) else { continue };
+            let (Some((kind, _, _)), Some(times)) = (KINDS.get(at), times.get_mut(at)) else { continue };
             let took = once(&mut connection, proxy, workload, *kind, sender).await?;
             if round >= warm_up {
                 times.push(took);
@@ -120,40 +136,58 @@ async fn once(
             let person = Person::generate("bench#0002", workload.first.signer.algorithm())?;
             (person.username.clone(), workload.intent(&person)?)
         }
-        Kind::UnknownKey => {
+        Kind::UnknownKey | Kind::UnknownKeyAgain => {
             (USERNAME.to_owned(), workload.intent(&Person::generate(USERNAME, workload.first.signer.algorithm())?)?)
         }
         Kind::BadSignature => (USERNAME.to_owned(), workload::tampered(&workload.intent(&workload.first)?)),
     };
     let request = match sender {
         Sender::Core => workload.with_intent(&username, &intent),
-        Sender::Stranger => {
-            tokio::time::sleep(STRANGER_PAUSE).await;
-            workload::deposit(&intent)
-        }
+        Sender::Stranger => workload::deposit(&intent),
     };
+    if matches!(kind, Kind::UnknownKeyAgain) {
+        refusal(connection, proxy, &request, sender).await?;
+    }
+    refusal(connection, proxy, &request, sender).await
+}
+
+/// The time of one refusal, in microseconds.
+async fn refusal(
+    connection: &mut Connection,
+    proxy: &Running,
+    request: &[u8],
+    sender: Sender,
+) -> Result<f64, BenchError> {
+    if matches!(sender, Sender::Stranger) {
+        tokio::time::sleep(STRANGER_PAUSE).await;
+    }
     let sent = Instant::now();
-    let answer = connection.exchange(&request).await?;
+    let answer = connection.exchange(request).await?;
     let took = sent.elapsed();
     if answer.status != REFUSED {
-        let body = String::from_utf8_lossy(answer.body).into_owned();
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
         return Err(BenchError::Unexpected { proxy: proxy.name(), status: answer.status, body });
     }
     Ok(took.as_secs_f64() * 1e6)
 }
 
-/// Compares each kind with the first.
+/// Compares each kind with another.
 fn tell(words: &str, times: &[Vec<f64>]) -> Result<(), BenchError> {
-    let Some(first) = times.first() else { return Ok(()) };
-    report::line(&format!("{words}; {} refusals of each kind, in an order of chance", first.len()))?;
-    for ((_, name), times) in KINDS.iter().zip(times) {
+    let samples = times.first().map_or(0, Vec::len);
+    report::line(&format!("{words}; {samples} refusals of each kind, in an order of chance"))?;
+    for ((_, name, base), own) in KINDS.iter().zip(times) {
         let nothing = || BenchError::Empty("--samples and --strangers must be at least 1");
-        let middle = median(times.iter().copied()).ok_or_else(nothing)?;
-        let delta = cliffs_delta(times, first).ok_or_else(nothing)?;
-        let (from, to) = median_difference(times, first, RESAMPLES).ok_or_else(nothing)?;
+        let (Some((_, other, _)), Some(others)) = (KINDS.get(*base), times.get(*base)) else { continue };
+        let middle = median(own.iter().copied()).ok_or_else(nothing)?;
+        if name == other {
+            report::line(&format!("  {name:<34} median {middle:>7.1} µs"))?;
+            continue;
+        }
+        let delta = cliffs_delta(own, others).ok_or_else(nothing)?;
+        let (from, to) = median_difference(own, others, RESAMPLES).ok_or_else(nothing)?;
         let verdict = if from <= 0.0 && to >= 0.0 { "not told apart" } else { "told apart" };
         report::line(&format!(
-            "  {name:<34} median {middle:>7.1} µs, beside the first {from:>+7.1} to {to:>+7.1} µs (99 %), Cliff's delta {delta:>+5.2}: {verdict}"
+            "  {name:<34} median {middle:>7.1} µs, {from:>+7.1} to {to:>+7.1} µs (99 %), Cliff's delta {delta:>+5.2}: {verdict} from \"{other}\""
         ))?;
     }
     Ok(())

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::arguments::TransferOptions;
 use crate::client::{Client, Connection};
 use crate::error::BenchError;
-use crate::installed::{ACCOUNT, USERNAME, account, give, install, instance, settle};
+use crate::installed::{ACCOUNT, USERNAME, account, give, install, instance};
 use crate::nginx::Nginx;
 use crate::process;
 use crate::proxy::{NO_UPSTREAM, Name, Running, Site, free_address};
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
         let client = Client::trusting(site.certificate())?;
         let mut desk =
             Desk { connection: client.connect(&proxy).await?, workload: &workload, site: &site, proxy: &proxy };
-        settle(&mut desk.connection, &workload).await?;
+        desk.connection.settle(&workload).await?;
         let (mut down, mut up) = (Vec::new(), Vec::new());
         // The first round warms the caches of both and is not counted.
         for round in 0..=options.rounds {
@@ -174,7 +174,7 @@ impl Desk<'_> {
     async fn call(&mut self, call: &str, path: &str, bound: &Value) -> Result<Value, BenchError> {
         let request = self.workload.request_for(call, path, bound, bound)?;
         let answer = self.connection.exchange(&request).await?;
-        let body = String::from_utf8_lossy(answer.body).into_owned();
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
         let unexpected = BenchError::Unexpected { proxy: Name::Countersign, status: answer.status, body: body.clone() };
         let answer: Value = serde_json::from_str(&body).unwrap_or_default();
         answer.pointer("/responses/0").cloned().ok_or(unexpected)

@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::Backlog;
 use nix::unistd::{Uid, geteuid, seteuid};
 use tokio::net::UnixListener;
 
@@ -24,6 +25,9 @@ use crate::proxy::countersign::NOBODY;
 
 /// About the size of a short directory listing.
 const ANSWER_BYTES: usize = 1024;
+
+/// Connections that wait to be accepted: the most that the kernel allows by default.
+const WAITING_MAX: i32 = 4096;
 
 pub(crate) struct Upstream {
     _directory: tempfile::TempDir,
@@ -73,7 +77,13 @@ impl Upstream {
 
 /// Listens as the account that Countersign's gateway runs as: it talks to no other's socket.
 fn listen(directory: &Path, socket: &Path) -> Result<std::os::unix::net::UnixListener, BenchError> {
-    let bind = || std::os::unix::net::UnixListener::bind(socket).map_err(BenchError::io("upstream's socket"));
+    let bind = || {
+        let listener = std::os::unix::net::UnixListener::bind(socket).map_err(BenchError::io("upstream's socket"))?;
+        // Every connection of the load may need one here at the same moment.
+        let waiting = Backlog::new(WAITING_MAX).map_err(BenchError::system("upstream's socket"))?;
+        nix::sys::socket::listen(&listener, waiting).map_err(BenchError::system("upstream's socket"))?;
+        Ok(listener)
+    };
     if !geteuid().is_root() {
         return bind();
     }

@@ -4,19 +4,19 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::Pid;
 
 use crate::arguments::WholeOptions;
 use crate::client::{Client, Want, drive};
-use crate::compare::{LOAD_CORE, PROXY_CORE, WARM_UP_PER_CONNECTION};
+use crate::compare::WARM_UP_PER_CONNECTION;
 use crate::error::BenchError;
-use crate::installed::{ACCOUNT, USERNAME, account, give, install, settle};
+use crate::installed::{ACCOUNT, USERNAME, account, give, install};
 use crate::nginx::Nginx;
-use crate::process;
-use crate::proxy::{Running, Site, haproxy};
+use crate::process::{self, Cores};
+use crate::proxy::{Capacity, Running, Site, haproxy};
 use crate::report;
 use crate::signer::Algorithm;
 use crate::statistics::{median, percentile};
@@ -41,14 +41,13 @@ struct Turn {
 }
 
 pub(crate) fn run(options: &WholeOptions) -> Result<(), BenchError> {
-    process::raise_descriptors()?;
-    let pinned = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > LOAD_CORE);
-    if pinned {
-        process::pin(PROXY_CORE)?;
-    }
+    process::raise_descriptors(Capacity::ORDINARY.descriptors(1))?;
+    let cores = Cores::of(1);
+    cores.pin_to_proxies()?;
     let theirs = Workload::generate(USERNAME, Algorithm::Es256)?;
     let ours = theirs.of_users(1, Algorithm::Ed25519)?;
-    let folder = PathBuf::from("/srv/countersign-bench");
+    let folder = tempfile::tempdir().map_err(BenchError::io("nginx's folder"))?;
+    let folder = folder.path();
     let site = Site::prepare(&theirs, &folder.join("socket"))?;
     let countersign = install(&ours, &site)?;
     let user = account(ACCOUNT)?;
@@ -59,11 +58,9 @@ pub(crate) fn run(options: &WholeOptions) -> Result<(), BenchError> {
         }
     }
     give(&user.dir.join("docs"), &user)?;
-    let nginx = start_nginx(&options.nginx, &site, &folder)?;
+    let nginx = start_nginx(&options.nginx, &site, folder)?;
     let haproxy = haproxy::start_rewriting(&options.haproxy, &site, "/docs/")?;
-    if pinned {
-        process::pin(LOAD_CORE)?;
-    }
+    cores.pin_to_load()?;
     let runtime = process::runtime()?;
     let side = |label: &str, front, behind, workload| Side {
         label: label.to_owned(),
@@ -78,7 +75,7 @@ pub(crate) fn run(options: &WholeOptions) -> Result<(), BenchError> {
     ];
     runtime.block_on(async {
         let client = Client::trusting(site.certificate())?;
-        settle(&mut client.connect(&countersign).await?, &ours).await?;
+        client.connect(&countersign).await?.settle(&ours).await?;
         for _ in 0..options.rounds {
             for side in &mut sides {
                 let turn = side.turn(&client, options).await?;
@@ -93,7 +90,7 @@ pub(crate) fn run(options: &WholeOptions) -> Result<(), BenchError> {
 impl Side<'_> {
     async fn turn(&self, client: &Client, options: &WholeOptions) -> Result<Turn, BenchError> {
         let want = || Want { status: 200, body: None };
-        let connections = client.connect_all(self.front, options.connections).await?;
+        let connections = client.connect_all(self.front, options.connections, self.workload).await?;
         let warm_up = self.workload.requests(options.connections.saturating_mul(WARM_UP_PER_CONNECTION))?;
         let requests = self.workload.requests(options.requests)?;
         let (connections, _) = drive(self.front, connections, warm_up, want()).await?;

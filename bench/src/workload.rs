@@ -2,6 +2,7 @@
 //! rendered to bytes beforehand, so that during the measurement the load tool only copies and
 //! compares.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,6 +27,8 @@ pub(crate) struct Workload {
     pub(crate) first: Person,
     /// More users, who take turns with the first.
     pub(crate) others: Vec<Person>,
+    /// How many requests of [`Workload::requests`] there were: the next is the next user's.
+    taken: Cell<usize>,
     /// Core sends the same token with every request until it is about to expire.
     token: String,
     body: String,
@@ -91,16 +94,19 @@ impl Workload {
             core,
             first: Person::generate(username, algorithm)?,
             others: Vec::new(),
+            taken: Cell::new(0),
             token,
             body: browse_body().to_string(),
             digest: digest_of_strings(&BTreeMap::from([("path", Some(FOLDER))])),
         })
     }
 
-    /// Renders this many good requests, of all users in turn, all with different intents, signed
-    /// now.
+    /// Renders this many good requests, of all users in turn from where the last ones ended, all
+    /// with different intents, signed now.
     pub(crate) fn requests(&self, count: usize) -> Result<Vec<Vec<u8>>, BenchError> {
-        self.people().cycle().take(count).map(|person| self.request_of(person)).collect()
+        let users = self.others.len().saturating_add(1);
+        let next = self.taken.replace(self.taken.get().saturating_add(count)).checked_rem(users).unwrap_or(0);
+        self.people().cycle().skip(next).take(count).map(|person| self.request_of(person)).collect()
     }
 
     /// All users.

@@ -1,6 +1,5 @@
-//! Countersign as installed: server and gateway under an account that is not root, one gateway
-//! thread, all checks. The user's instance is the dummy upstream (`launch = "static"`). The key
-//! comes from a prepared store.
+//! Countersign as installed: server and gateway under an account that is not root, all checks.
+//! Every user's instance is the dummy upstream. The keys come from a prepared store.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -8,44 +7,73 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use countersign_keys::identity::Uid;
 use nix::unistd::{geteuid, getuid};
 
-use super::{Name, Part, Running, Site, free_address, version};
+use super::{Capacity, Name, Part, Running, Site, free_address, version};
 use crate::enrolled::{self, Enrolled};
 use crate::error::BenchError;
+use crate::installed::{ACCOUNT, account};
+use crate::launched;
 use crate::process;
 use crate::workload::{ORIGIN, PROVIDER};
 
 /// An account without files: Countersign refuses to run as root, even if root runs the bench.
 pub(crate) const NOBODY: u32 = 65_534;
 
-/// Prepares configuration, state and a store with these users. All have the dummy as their
-/// instance.
-pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: i64) -> Result<Installed, BenchError> {
+/// How a user comes to the dummy as their instance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Instances {
+    /// The configuration names it for each of the first so many users (`launch = "static"`).
+    Named(usize),
+    /// The server launches it for the account that all users have.
+    Launched,
+}
+
+/// Prepares configuration, state and a store with these users.
+pub(crate) fn prepare(
+    program: &Path,
+    site: &Site,
+    users: Vec<Enrolled>,
+    instances: Instances,
+    capacity: Capacity,
+    now_s: i64,
+) -> Result<Installed, BenchError> {
     let address = free_address()?;
     let home = site.path(&format!("countersign-{}", address.port()));
     let state = home.join("state");
     for directory in [&home, &state, &home.join("ipc")] {
         fs::create_dir(directory).map_err(BenchError::io("Countersign's directories"))?;
     }
-    // A copy, since that account may not have access to the build directory.
-    let copy = home.join("program");
-    fs::copy(program, &copy).map_err(BenchError::io("copying Countersign"))?;
     fs::copy(site.path("key.pem"), home.join("key.pem")).map_err(BenchError::io("copying the TLS key"))?;
-    let instances: Vec<_> = users
-        .iter()
-        .map(|user| format!("{{ username = \"{}\", address = \"{}\" }}", user.username, site.upstream.display()))
-        .collect();
-    enrolled::store(&state.join("store"), users, now_s)?;
+    let store = state.join("store");
+    let (program, instances) = match instances {
+        Instances::Named(count) => {
+            let upstream = site.upstream.display();
+            let named = |user: &Enrolled| format!("{{ username = \"{}\", address = \"{upstream}\" }}", user.username);
+            let named: Vec<_> = users.iter().take(count).map(named).collect();
+            enrolled::store(&store, users, now_s)?;
+            // A copy, since that account may not have access to the build directory.
+            let copy = home.join("program");
+            fs::copy(program, &copy).map_err(BenchError::io("copying Countersign"))?;
+            (copy, format!("[instances]\nlaunch = \"static\"\nstatic = [ {} ]\n", named.join(", ")))
+        }
+        Instances::Launched => {
+            launched::replace_sudo(&site.upstream)?;
+            enrolled::store_of(&store, users, Uid(account(ACCOUNT)?.uid.as_raw()), ACCOUNT, now_s)?;
+            // What sudo starts has to be root's, so it is the installed program itself.
+            (program.to_owned(), "[[drives]]\nid = \"home\"\npath = \"~\"\n".to_owned())
+        }
+    };
 
     let configuration = format!(
         "[provider]\nid = \"{PROVIDER}\"\norigin = \"{ORIGIN}\"\n\
          [core]\norigin = \"https://cloud.example.org\"\npublic_key = \"../core.pem\"\n\
-         [gateway]\nlisten = [\"{address}\"]\nthreads = 1\nconnections_max = 9000\nsandbox = \"available\"\n\
+         [gateway]\nlisten = [\"{address}\"]\nthreads = {threads}\nconnections_max = {connections_max}\nsandbox = \"available\"\n\
          tls = {{ certificate = \"../chain.pem\", key = \"key.pem\" }}\n\
-         [instances]\nlaunch = \"static\"\nstatic = [ {instances} ]\n\
-         [ipc]\ndirectory = \"ipc\"\n[state]\ndirectory = \"state\"\n",
-        instances = instances.join(", "),
+         [ipc]\ndirectory = \"ipc\"\n[state]\ndirectory = \"state\"\n{instances}",
+        threads = capacity.threads,
+        connections_max = capacity.connections_max(),
     );
     let configuration_file = home.join("config.toml");
     fs::write(&configuration_file, configuration).map_err(BenchError::io("Countersign's configuration"))?;
@@ -55,7 +83,7 @@ pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: 
     if geteuid().is_root() {
         give_away(&home)?;
     }
-    Ok(Installed { program: copy, configuration: configuration_file, address, log: home.join("log") })
+    Ok(Installed { program, configuration: configuration_file, address, log: home.join("log") })
 }
 
 /// A prepared installation. It can be started any number of times.

@@ -1,4 +1,4 @@
-//! Envoy with one worker: two `jwt_authn` providers, both required. It checks `exp` as well,
+//! Envoy: two `jwt_authn` providers, both required. It checks `exp` as well,
 //! because it cannot be configured not to. Its cache of verified tokens (`jwt_cache_config`) stays
 //! off, as by default.
 
@@ -7,16 +7,22 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Name, Running, Site, free_address, version};
+use super::{Capacity, Name, Running, Site, free_address, version};
 use crate::error::BenchError;
 use crate::workload::Workload;
 
-pub(crate) fn start(program: &Path, site: &Site, workload: &Workload) -> Result<Running, BenchError> {
+pub(crate) fn start(
+    program: &Path,
+    site: &Site,
+    workload: &Workload,
+    capacity: Capacity,
+) -> Result<Running, BenchError> {
     let address = free_address()?;
     let file = site.write("envoy.json", &bootstrap(site, workload, address.port())?.to_string())?;
     let mut command = Command::new(program);
     command.arg("--config-path").arg(file);
-    command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]);
+    command.arg("--concurrency").arg(capacity.threads.to_string());
+    command.args(["--disable-hot-restart", "--log-level", "error"]);
     Running::start(Name::Envoy, version(program, "--version")?, command, address, &site.path("envoy.log"))
 }
 
@@ -42,7 +48,7 @@ fn bootstrap(site: &Site, workload: &Workload, port: u16) -> Result<Value, Bench
     });
     let connections = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "provider", "codec_type": "HTTP1",
+        "stat_prefix": "provider", "codec_type": "AUTO",
         "route_config": {"virtual_hosts": [{
             "name": "provider", "domains": ["*"],
             "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "instance"}}],
@@ -57,7 +63,7 @@ fn bootstrap(site: &Site, workload: &Workload, port: u16) -> Result<Value, Bench
     let tls = json!({
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "common_tls_context": {
-            "alpn_protocols": ["http/1.1"],
+            "alpn_protocols": ["h2", "http/1.1"],
             // Envoy's server side uses at most TLS 1.2 unless a higher version is configured.
             "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
             "tls_certificates": [{
