@@ -23,8 +23,8 @@ use crate::workload::{Flaw, Person, USERNAME, Workload, now_s};
 /// Unmeasured requests on each connection before a measured turn, so that handshakes, pools and
 /// caches are done.
 pub(crate) const WARM_UP_PER_CONNECTION: usize = 16;
-/// With many connections or users, so many in all, but at least one of each user. No more are signed
-/// together: all are sent well within an intent's lifetime.
+/// With many connections or users, so many in all, but at least one of each user. No more are
+/// signed together: all are sent well within an intent's lifetime.
 const TOGETHER_MAX: usize = 8000;
 
 /// One proxy's result in one round.

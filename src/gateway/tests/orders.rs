@@ -1,6 +1,6 @@
 //! Tests the order of a request's last steps, for interleavings of requests, notices and the check
-//! of signatures together: a forwarded request has a valid signature (P1), is in the journal and was
-//! not forwarded before (P4), has a record (P8, P9), and its key was not revoked (P6).
+//! of signatures together: a forwarded request has a valid signature (P1), is in the journal and
+//! was not forwarded before (P4), has a record (P8, P9), and its key was not revoked (P6).
 //!
 //! The steps are the gateway's own, from Core's token to the permit, with the permit as the moment
 //! of forwarding. The server is simulated as in the tests of the key cache.
