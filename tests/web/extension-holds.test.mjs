@@ -3,10 +3,11 @@
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { digest } from "../../web/js/digest.js";
 import { makeKeyPair } from "../../web/js/jws.js";
-import { Unreachable } from "../../web/js/provider.js";
+import { Refused, Unreachable } from "../../web/js/provider.js";
 import { describe } from "../../web/js/review.js";
 import { readTable } from "../../web/js/table.js";
 import { ConnectedProvider } from "../../web/extension/worker/connected-provider.js";
@@ -19,6 +20,7 @@ const TABLE = readTable([
   { call: "files.createFolder", items: "bulk", class: "write", bound: bound("id", "conflictPolicy"),
     ask_if: [{ parameter: "id", when: "hidden" }] },
   { call: "files.trash", items: "bulk", class: "danger", bound: bound("id") },
+  { call: "jobs.create", items: "bulk", class: "danger", bound: [{ name: "specification", kind: "tree", changes: [] }, { name: "script", kind: "plain", changes: [], optional: true }] },
 ]);
 const UCLOUD = "https://cloud.example.org";
 const { privateKey } = await makeKeyPair("EdDSA");
@@ -41,7 +43,7 @@ function storage() {
 }
 
 /** Workers of one browser: `worker()` is a fresh one, as after a stop. */
-function bench({ providers = ["hpc"], keys = providers.map(key), drives = new Map(), deposit = async () => ({}) } = {}) {
+function bench({ providers = ["hpc"], keys = providers.map(key), drives = new Map(), deposit = async () => ({}), preview = async () => ({}) } = {}) {
   const seen = { deposits: [], noted: [], opened: 0 };
   const clock = { now: 1_800_000_000_000 };
   const begun = performance.now();
@@ -74,8 +76,8 @@ function bench({ providers = ["hpc"], keys = providers.map(key), drives = new Ma
     },
     provider: (id) => {
       const one = connected.get(id);
-      const [table, sign, deposit] = [() => one.table(), (...given) => one.sign(...given), (jws) => one.deposit(jws)].map(stopping(stop));
-      return { site: one.site, clock: one.clock, drives: one.drives, table, sign, deposit };
+      const [table, sign, deposit, previewed] = [() => one.table(), (...given) => one.sign(...given), (jws) => one.deposit(jws), preview].map(stopping(stop));
+      return { site: one.site, clock: one.clock, drives: one.drives, table, sign, deposit, preview: previewed };
     },
     keys: stopping(stop)(async () => keys),
     session: Object.fromEntries(["get", "set", "remove", "all"].map((name) => [name, stopping(stop)((...given) => session[name](...given))])),
@@ -358,4 +360,44 @@ test("extension: what cannot be planned is sent unsigned, with the reason", asyn
   const { seen, hold } = bench();
   assert.deepEqual(await hold(undefined), {});
   assert.deepEqual([seen.noted[0].what, seen.noted[0].why], ["unsigned", "whyWhichProvider"]);
+});
+
+const job = (name) => ({ call: "jobs.create", items: [{ specification: { application: { name, version: "1" } } }] });
+const scriptOf = ({ application: { name } }) => `#!/bin/sh\n${name}\n`;
+const digestOf = (text) => createHash("sha256").update(text).digest("base64url");
+/** A provider that shows the scripts of its jobs. */
+const showing = async (_key, specification) => ({ script: scriptOf(specification), sha256: digestOf(scriptOf(specification)) });
+
+test("j01 extension: each job's script is in the question, and its digest in the intent", async () => {
+  const { seen, holds, hold } = bench({ preview: showing });
+  const waiting = hold([job("one"), job("two")]);
+  const [question] = await asking(holds);
+  const texts = question.parts.map(({ request }) => request.scripts.map(({ text }) => text));
+  assert.deepEqual(texts, [["#!/bin/sh\none\n"], ["#!/bin/sh\ntwo\n"]]);
+  await holds.decide(question.id, true);
+  assert.deepEqual(await waiting, {});
+  assert.deepEqual(seen.deposits.map(({ script }) => script).sort(), texts.map(([text]) => digestOf(text)).sort());
+});
+
+test("j01 extension: a job whose script cannot be shown is asked about, and the person is told", async () => {
+  const { seen, holds, hold } = bench({ preview: async () => { throw new Refused(403, "APPLICATION_NOT_APPROVED", "no"); } });
+  const waiting = hold([job("one")]);
+  const [question] = await asking(holds);
+  assert.match(question.parts[0].request.scripts[0].why, /^This application is not approved/);
+  await holds.decide(question.id, true);
+  await waiting;
+  assert.ok(seen.deposits.every((intent) => !("script" in intent)));
+  assert.equal(seen.deposits.length, 1);
+});
+
+test("j01 extension: a worker that is stopped signs the script that was shown, and no later one", async () => {
+  let word = "first";
+  const { seen, hold, worker } = bench({ preview: async () => ({ script: word, sha256: digestOf(word) }) });
+  void hold([job("one")], { name: "page/1" });
+  const second = worker();
+  const [question] = await asking(second);
+  word = "second";
+  await second.decide(question.id, true);
+  assert.deepEqual(await hold([job("one")], { name: "page/1", holds: worker() }), {});
+  assert.deepEqual([...new Set(seen.deposits.map(({ script }) => script))], [digestOf("first")]);
 });

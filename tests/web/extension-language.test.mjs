@@ -30,7 +30,7 @@ function sentences() {
   for (const { call } of JSON.parse(read("keys/tests/vectors/calls.json"))) if (wordsFor(call) !== undefined) sentence(wordsFor(call), [{}, {}]);
   for (const kind of [...read("web/js/errors.js").matchAll(/^  (?:"([\w-]+)"|(\w+)): {/gm)].map(([, quoted, plain]) => quoted ?? plain)) toldOf(kind);
   setLanguage("en-GB", {});
-  for (const name of ["approval", "call-descriptions", "confusables", "connect", "display", "errors", "keys", "passkeys", "places", "relative-time", "user-side"]) {
+  for (const name of ["approval", "call-descriptions", "confusables", "connect", "display", "errors", "keys", "passkeys", "places", "relative-time", "review-script", "user-side"]) {
     for (const [, argument] of read(`web/js/${name}.js`).matchAll(/translated\(((?:[^()]|\([^()]*\))*)\)/g)) {
       for (const [, text] of argument.matchAll(/"((?:[^"\\]|\\.)+)"/g)) add(text);
     }

@@ -108,10 +108,10 @@ const until = async (holds) => {
   assert.ok(holds());
 };
 
-async function terminal() {
+async function terminal(call = "jobs.openTerminalInFolder") {
   globalThis.WebSocket = Played;
   Played.last = undefined;
-  const { token, accept, signer } = await instance("jobs.openTerminalInFolder");
+  const { token, accept, signer } = await instance(call);
   const shown = [];
   const shell = { sessionIdentifier: token, domainOverride: "wss://hpc.example.org" };
   const opening = openTerminal(signer, shell, { cols: 80, rows: 24, onData: (text) => shown.push(text) });
@@ -133,6 +133,14 @@ async function terminal() {
   await say(KIND.MESSAGE, { type: "message", streamId: "0", payload: { type: "initialize" } });
   return { line: await opening, socket, say, heard, sealer, shown };
 }
+
+test("p3: a shell in a job is a sealed terminal too, and a token for a file is none", async () => {
+  const { line } = await terminal("jobs.openInteractiveSession");
+  assert.ok(line.isSealed);
+  const { token, signer } = await instance("files.createDownload");
+  const shell = { sessionIdentifier: token, domainOverride: "wss://hpc.example.org" };
+  await assert.rejects(openTerminal(signer, shell, { cols: 80, rows: 24, onData: () => {} }), code("tampered"));
+});
 
 test("p3: a sealed terminal carries nothing in the clear, and ends with its instance's word", async () => {
   const { line, socket, say, heard, shown } = await terminal();

@@ -388,7 +388,8 @@ test("j01 a job whose script cannot be shown is signed without one, and the pers
     assert.ok(!("script" in claimsOf(jws)));
     assert.match(seen.asked[0].requests[0].scripts[0].why, why);
   };
-  await check(async () => { throw new Refused(403, "APPLICATION_NOT_APPROVED", "not approved"); }, /says: not approved/);
+  await check(async () => { throw new Refused(400, "BAD_REQUEST", "no such machine"); }, /says: no such machine\./);
+  await check(async () => { throw new Refused(403, "APPLICATION_NOT_APPROVED", "not approved"); }, /^This application is not approved[^]*staff are asked to review/);
   await check(async () => { throw new Unreachable(); }, /did not show/);
   await check(async () => ({ script: SCRIPT, sha256: digestOf("other") }), /differ/);
   await check(async () => ({ script: "x".repeat(300_000), sha256: "" }), /too long/);

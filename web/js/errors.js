@@ -100,6 +100,12 @@ export function inWords(error) {
   }
   if (error instanceof Refused && error.code === "INTENT_STALE") return translated("The provider refused the signature as too old or too new. Check this computer's clock.");
   if (error instanceof Refused && error.code === "INTENT_STEP_UP") return translated("This was not confirmed with one of your passkeys.");
+  if (error instanceof Refused && error.code === "APPLICATION_NOT_APPROVED") {
+    return translated("This application is not approved at the computing centre yet, so the job will not start. If you try to start it, the centre's staff are asked to review the application.");
+  }
+  if (error instanceof Refused && error.code === "ANOTHER_SCRIPT") {
+    return translated("The job would not run the script that you approved: the application has changed, or the page showed another. No job was started. Start it again.");
+  }
   if (error instanceof Refused && error.status === 404) return translated("This provider does not offer that.");
   if (error instanceof Refused && error.status >= 500) return translated("The provider is not available at the moment. Try again in a minute.");
   if (error instanceof Differs) return translated(`${error.message}.`);

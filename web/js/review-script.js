@@ -5,6 +5,8 @@
 import { sha256 } from "./digest.js";
 import { h } from "./dom.js";
 import { pieces } from "./confusables.js";
+import { inWords } from "./errors.js";
+import { translated } from "./language.js";
 import { Refused } from "./provider.js";
 
 /** @typedef {import("./review.js").Described} Described */
@@ -58,13 +60,19 @@ const digestOf = (text) => sha256(new TextEncoder().encode(text));
 async function previewed(specification, preview) {
   try {
     const { script, sha256: digest } = await preview(specification);
-    if (typeof script !== "string" || script.length > SHOWN_MAX) return { text: null, why: "The script is too long to be shown." };
+    if (typeof script !== "string" || script.length > SHOWN_MAX) return { text: null, why: translated("The script is too long to be shown.") };
     // A difference means that the two sides do not read the same text.
-    if (digest !== await digestOf(script)) return { text: null, why: "The provider's script and its digest differ." };
+    if (digest !== await digestOf(script)) return { text: null, why: translated("The provider's script and its digest differ.") };
     return { text: script, why: null };
   } catch (error) {
-    return { text: null, why: error instanceof Refused ? `The computing centre says: ${error.message}` : "The computing centre did not show the script." };
+    return { text: null, why: whyNotShown(error) };
   }
+}
+
+/** Why there is no script, in a sentence. @param {unknown} error */
+function whyNotShown(error) {
+  if (!(error instanceof Refused)) return translated("The computing centre did not show the script.");
+  return error.code === "APPLICATION_NOT_APPROVED" ? inWords(error) : translated("The computing centre says: {why}.", { why: error.message });
 }
 
 /**
@@ -73,8 +81,8 @@ async function previewed(specification, preview) {
  */
 export function shownScripts({ scripts = [] }) {
   return scripts.map(({ text, why }) => {
-    if (text === null) return why !== null && h("p", { class: "notice warning script" }, why, " You approve the job without having seen its script.");
+    if (text === null) return why !== null && h("p", { class: "notice warning script" }, why, " ", translated("You approve the job without having seen its script."));
     const lines = text.split("\n").map((line) => h("div", {}, ...pieces(line).map(({ text, marked }) => marked ? h("span", { class: "marked" }, text) : text)));
-    return h("div", { class: "script" }, h("p", { class: "note" }, "It runs exactly this script, or nothing:"), h("pre", { class: "verbatim", tabindex: 0 }, ...lines));
+    return h("div", { class: "script" }, h("p", { class: "note" }, translated("It runs exactly this script, or nothing:")), h("pre", { class: "verbatim", tabindex: 0 }, ...lines));
   });
 }

@@ -172,7 +172,10 @@ export interface UploadResponse {
   readonly token: string;
 }
 
-/** A `session` in UCloud's answer to `jobs.openTerminalInFolder`. */
+/**
+ * A `session` in UCloud's answer to `jobs.openTerminalInFolder`, or to
+ * `jobs.openInteractiveSession` of the kind `SHELL`.
+ */
 export interface ShellSession {
   readonly sessionIdentifier: string;
   readonly domainOverride: string;

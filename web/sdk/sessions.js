@@ -81,7 +81,7 @@ export function addressOf(signer, below, said) {
  * Checks first, with the instance's key that this browser pinned, that the instance made the token.
  * @param {Signer} signer
  * @param {string} token
- * @param {string} call the call for which the token was asked
+ * @param {string | string[]} call the call, or one of the calls, for which the token was asked
  * @param {"required" | "preferred"} need
  * @returns {Promise<import("./seal.js").SealingKey | null>}
  */
@@ -91,7 +91,7 @@ export async function sealing(signer, token, call, need) {
   if (!(await isSignedBy(token, pinned))) throw new TransferError("tampered", "this token is not of your own instance");
   try {
     const claims = claimsOf(token);
-    if (claims.aud !== signer.origin || claims.call !== call) throw new Unopened("the token is for something else");
+    if (claims.aud !== signer.origin || ![call].flat().includes(claims.call)) throw new Unopened("the token is for something else");
     return (await agree(token)) ?? unsealed(need, "this provider offers no seals");
   } catch (error) {
     throw error instanceof TransferError ? error : new TransferError("tampered", String(error));

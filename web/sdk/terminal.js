@@ -10,6 +10,9 @@ import { OPEN, TransferError, addressOf, prove, sealing, tokenOf } from "./sessi
 /** The stream of the provider's answers: that of the first message. */
 const FIRST = "0";
 
+/** The calls whose tokens open a terminal: in a folder, and in a job. */
+const CALLS = ["jobs.openTerminalInFolder", "jobs.openInteractiveSession"];
+
 /** Longest input in one message, in UTF-16 units. A large paste is split. */
 const TYPED_MAX = 32 * 1024;
 
@@ -24,7 +27,7 @@ export async function openTerminal(signer, session, { project = null, cols, rows
   const address = addressOf(signer, "websocket", session.domainOverride);
   const token = tokenOf(session.sessionIdentifier);
   address.searchParams.set("session", token);
-  const key = await sealing(signer, token, "jobs.openTerminalInFolder", sealed);
+  const key = await sealing(signer, token, CALLS, sealed);
   const signedIntent = await prove(signer, OPEN, token, project, null, key?.enc ?? null);
   const call = `jobs.compute.${signer.provider}.shell.open`;
   const first = { call, streamId: FIRST, payload: { type: "initialize", sessionIdentifier: token, cols, rows } };

@@ -74,6 +74,16 @@ export class ConnectedProvider {
     });
   }
 
+  /**
+   * The script that a job of this specification would run: see direct.js.
+   * @param {KeyRecord} key
+   * @param {unknown} specification
+   */
+  async preview(key, specification) {
+    await this.table();
+    return soon(this.direct.preview(key, specification));
+  }
+
   /** Leaves an intent at the provider. @param {string} jws */
   async deposit(jws) {
     const { stepUp } = await soon(this.provider.deposit(jws));

@@ -13,6 +13,7 @@ import { sha256 } from "../../js/digest.js";
 import { drivesIn } from "../../js/drives.js";
 import { NotSigned } from "../../js/messages.js";
 import { Refused, Unreachable } from "../../js/provider.js";
+import { withScripts } from "../../js/review-script.js";
 import { isOnStartupDrive, keyOf, needsAPerson } from "../../js/review.js";
 import { Differs } from "../../js/table.js";
 import { NeedsPasskey } from "./connected-provider.js";
@@ -80,7 +81,7 @@ const FINISHED_MAX = 400;
 /** How long these are kept after the page has stopped waiting, in milliseconds. */
 const GRACE_MS = 5_000;
 
-/** Deposits at once. A deletion of many drives is one for each. */
+/** Requests to providers at once. A deletion of many drives is a deposit for each. */
 const AT_ONCE = 8;
 
 /** How long a refusal counts for the same request, in milliseconds: the page repeats some itself. */
@@ -150,7 +151,8 @@ export class Holds {
       const keys = await this.#ground.keys();
       for (const { provider } of parts) this.#keyOf(keys, provider, request.username);
       const { known, silent } = await this.#drivesOf(parts, keys, request.username);
-      const judged = parts.map(({ provider, request: one }) => ({ provider, request: { ...one, ask: one.ask || isOnStartupDrive(one, known) } }));
+      const marked = parts.map(({ provider, request: one }) => ({ provider, request: { ...one, ask: one.ask || isOnStartupDrive(one, known) } }));
+      const judged = await this.#scripted(marked, keys, request.username);
       const question = { name, id: crypto.randomUUID(), asked, ucloud, username: request.username, parts: judged, until };
       if (!judged.some((part) => needsAPerson(part.request))) return await this.#signed(question, () => false);
       if (await this.#wasRefused(ucloud, request.username, judged)) return this.#refusal(judged);
@@ -199,6 +201,26 @@ export class Holds {
       }
     }
     return { known, silent };
+  }
+
+  /**
+   * The requests, with the scripts that their providers would run: these are shown, and signed by
+   * their digests.
+   * @param {Part[]} parts
+   * @param {KeyRecord[]} keys
+   * @param {string} username
+   */
+  async #scripted(parts, keys, username) {
+    /** @type {Part[]} */
+    const scripted = [];
+    for (let at = 0; at < parts.length; at += AT_ONCE) {
+      scripted.push(...await Promise.all(parts.slice(at, at + AT_ONCE).map(async ({ provider, request }) => {
+        const preview = (/** @type {unknown} */ specification) => this.#ground.provider(provider).preview(this.#keyOf(keys, provider, username), specification);
+        const [shown = request] = await withScripts([request], preview);
+        return { provider, request: shown };
+      })));
+    }
+    return scripted;
   }
 
   /**
