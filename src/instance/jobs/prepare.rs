@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use countersign_applications::{Catalogue, Invocation, NotApproved, Rendered, Startable, render};
+use countersign_applications::{Catalogue, Invocation, NotApproved, RenderFailure, Rendered, Startable, render};
 use countersign_config::Product;
 use countersign_keys::identity::CoreJobId;
 use countersign_keys::intent::ScriptDigest;
@@ -91,7 +91,11 @@ impl Prepared {
 impl Site {
     /// Renders a job as the user is about to sign it.
     pub(super) async fn preview(self: &Arc<Self>, specification: &Json<'_>) -> Result<Prepared, JobsError> {
-        self.prepare(None, specification, Claimed::Nothing).await
+        match self.prepare(None, specification, Claimed::Nothing).await {
+            // It brings no script of its own, so it needs an approved application.
+            Err(JobsError::Render(RenderFailure::NoWorkflow)) => Err(NotApproved::Unknown.into()),
+            prepared => prepared,
+        }
     }
 
     /// Renders a job. Opens files, so it runs on a thread of its own.

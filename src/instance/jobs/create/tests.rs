@@ -251,6 +251,27 @@ async fn j05_an_sbatch_that_outlives_its_instance_is_ended() {
     assert!(ended.is_ok_and(|status| !status.unwrap().success()));
 }
 
+#[tokio::test]
+async fn a_preview_says_that_an_application_is_not_approved_unless_the_job_brings_a_script() {
+    let mut bench = Bench::new("");
+    let applications = Applications {
+        folder: bench.home.path().join("none"),
+        accept: [Accept::Approved, Accept::Workflow].into(),
+    };
+    let site = Arc::get_mut(&mut bench.site).unwrap();
+    site.catalogue = Catalogue::at(&applications, countersign_keys::identity::Uid(site.uid));
+    let preview = async |parameters: &str| {
+        let text = format!(
+            r#"{{"application":{{"name":"a","version":"1"}},"product":{{"id":"small","category":"small","provider":"hpc"}},"timeAllocation":{{"hours":1}},"parameters":{parameters}}}"#
+        );
+        bench.site.preview(&Json::parse(text.as_bytes(), 32).unwrap()).await
+    };
+    let refused = preview("{}").await;
+    assert!(matches!(refused, Err(JobsError::NotApproved(_))), "{refused:?}");
+    let own = preview(r#"{"w":{"type":"workflow","specification":{"language":"JINJA2","job":"echo mine"}}}"#).await;
+    assert!(own.unwrap().rendered.shown.contains("echo mine"));
+}
+
 #[test]
 fn what_core_says_of_a_job_is_a_number_and_an_application() {
     let check = |text: &str, want: Result<(&str, &str), &str>| {
