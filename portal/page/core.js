@@ -1,6 +1,6 @@
 // What UCloud's page asks its Core, and what its Core may be made to do.
 
-/** How Core behaves: what the switch is called, what it does, and why the centre does not mind. */
+/** How Core behaves: what the switch is called, what it does, and why the centre does not mind. `jobs`: of jobs alone. */
 export const BEHAVIOURS = [
   { id: "honest", name: "Is honest", does: "Passes your signed request on." },
   {
@@ -40,18 +40,21 @@ export const BEHAVIOURS = [
   },
   {
     id: "application",
+    jobs: true,
     name: "Swaps the application",
     does: "When you start a job, it sends a script of its own under the application's name.",
     why: "The centre runs the application that its staff approved under that name, and no other.",
   },
   {
     id: "number",
+    jobs: true,
     name: "Starts your job twice",
     does: "Sends your job a second time, under another number.",
     why: "A signature is good for one use, whatever number Core gives the job.",
   },
   {
     id: "job",
+    jobs: true,
     name: "Ends another job",
     does: "When you end a job, it names another one.",
     why: "Your signature covers the job's number.",

@@ -4,7 +4,7 @@
 import { connectSigner } from "/sdk/index.js";
 import { ask, BEHAVIOURS, site } from "/page/core.js";
 import { folderOf, nameOf, show, showNothing } from "/page/files.js";
-import { chooseApplication, listJobs, specificationOf } from "/page/jobs.js";
+import { chooseApplication, extension, followLog, forgetJobs, sessionIn, specificationOf, watchJobs } from "/page/jobs.js";
 import { forgetTasks, watchTasks } from "/page/tasks.js";
 import { showTerminal } from "/page/terminal.js";
 import { Stopped, chooseFile, chooseFolder, download, sendFile, sendFolder } from "/page/transfers.js";
@@ -41,7 +41,7 @@ let listed = [];
 const behaviour = () => BEHAVIOURS.find((one) => one.id === document.querySelector("input[name=behaviour]:checked").value);
 
 at("users").append(...here.users.map((one, index) => choice("user", one.username, one.username, null, index === 0)));
-at("behaviour").append(...BEHAVIOURS.map((one, index) => choice("behaviour", one.id, one.name, one.does, index === 0)));
+at("behaviour").append(...BEHAVIOURS.filter(({ jobs }) => here.jobs || !jobs).map((one, index) => choice("behaviour", one.id, one.name, one.does, index === 0)));
 at("desk").src = here.desk;
 
 at("users").addEventListener("change", (event) => {
@@ -52,7 +52,8 @@ at("users").addEventListener("change", (event) => {
   forgetTasks();
   showNothing("Not opened yet.");
   tellConnected();
-  listJobs(user.username, endJob);
+  forgetJobs();
+  watchJobs(user.username, JOB_ACTIONS);
 });
 
 function choice(group, value, name, does, checked) {
@@ -191,22 +192,42 @@ async function change(what, call, items) {
 // --- Jobs -------------------------------------------------------------------------------------------------------
 
 chooseApplication(here.applications);
+at("no-jobs").hidden = here.jobs;
+at("new-job").hidden = at("application").disabled = at("start-job").disabled = !here.jobs;
 
 at("start-job").addEventListener("click", async () => {
   const { application, specification } = specificationOf(here.provider.id);
   await jobCall(`start the job ${application}`, "jobs.create", [{ specification }]);
 });
 
-const endJob = (id) => jobCall(`end job ${id}`, "jobs.terminate", [{ id }]);
+/** What the buttons of a job do. */
+const JOB_ACTIONS = {
+  end: (id) => jobCall(`end job ${id}`, "jobs.terminate", [{ id }]),
+  extend: (id) => jobCall(`give job ${id} more time`, "jobs.extend", [extension(id)]),
+  follow: (id) =>
+    trying(`follow the log of job ${id}`, async () => {
+      signer ??= signerOf(user);
+      await signer.deposit({ call: "jobs.follow", params: { id }, project: null });
+      await followLog(user.username, id);
+      tell("good", "Done.", [["You", `follow the log of job ${id}`]]);
+    }),
+  shell: (id) =>
+    withToken(`open a shell in job ${id}`, "jobs.openInteractiveSession", [sessionIn(id, "SHELL")], (session) =>
+      showTerminal(signer, session, `job ${id}`)),
+  open: (id, type) =>
+    withToken(`open the interface of job ${id}`, "jobs.openInteractiveSession", [sessionIn(id, type)], (session) => {
+      window.open(session.redirectClientTo ?? session.url, "_blank", "noopener");
+    }),
+};
 
-/** A call about jobs: the signer shows the script that the centre would run. */
+/** A call about jobs. Before one that starts a job the signer shows the script that the centre would run. */
 async function jobCall(what, call, items) {
   await trying(what, async () => {
     const { answer, attempt } = await signed(call, { items });
     if (attempt !== null) tellAttempt(what, attempt, answer.status === 200);
     else if (answer.status !== 200) return tellRefusal(what, answer);
     else tell("good", "Done.", [["You", what]]);
-    await listJobs(user.username, endJob);
+    watchJobs(user.username, JOB_ACTIONS);
   });
 }
 
@@ -390,4 +411,5 @@ function askName(title, before) {
 }
 
 tellConnected();
+watchJobs(user.username, JOB_ACTIONS);
 document.documentElement.dataset.ready = "";

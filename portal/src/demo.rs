@@ -7,6 +7,7 @@
 
 mod attacks;
 mod invitation;
+mod jobs;
 mod screen;
 mod story;
 
@@ -25,10 +26,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::demo::invitation::Invitation;
 use crate::demo::screen::Screen;
 use crate::demo::story::Story;
-use crate::demo_provider::{Accounts, DemoProvider, Front, Plan};
+use crate::demo_provider::{ACCOUNTS, Accounts, DemoProvider, Front, Plan};
 use crate::page::Pages;
 use crate::program_error::{ErrorContext as _, ProgramError};
 use crate::relay::Relay;
+use crate::slurm::Slurm;
 
 /// Options of the command `demo`.
 #[derive(Args)]
@@ -47,6 +49,10 @@ pub(crate) struct Options {
     /// it: three free ports.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1024..=65533))]
     port: Option<u16>,
+    /// Runs jobs on a small Slurm that this program starts: `tests/support/slurm`. Without it:
+    /// offers no jobs.
+    #[arg(long)]
+    slurm: Option<PathBuf>,
 }
 
 impl Options {
@@ -77,8 +83,12 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, ProgramError> {
     let control = Arc::new(control.context(taken(options.address(0)))?);
     let door = options.listener(1).await?;
     let front = Front::Relay(door.local_addr().context("a port for browsers")?.port());
-    let plan = Plan { accounts: options.accounts, program: &options.bin, front, step_up: &[] };
-    let demo_provider = Arc::new(DemoProvider::build(&plan, &keys, &control)?);
+    let slurm = match &options.slurm {
+        Some(program) => Some(Slurm::start(program, &ACCOUNTS).await?),
+        None => None,
+    };
+    let plan = Plan { accounts: options.accounts, program: &options.bin, front, step_up: &[], slurm };
+    let demo_provider = Arc::new(DemoProvider::build(plan, &keys, &control)?);
     let _relay = Relay::start(door, demo_provider.endpoint()?);
     let mut story = Story::new(screen, &keys, &control);
 
@@ -113,6 +123,7 @@ async fn tell(story: &mut Story<'_>, demo_provider: &DemoProvider) -> Result<(),
     story.connect(demo_provider).await?;
     story.work(demo_provider).await?;
     story.attack_all(demo_provider).await?;
+    story.run_jobs(demo_provider).await?;
     story.sum_up();
     Ok(())
 }
@@ -124,6 +135,9 @@ async fn invite(
     options: &Options,
 ) -> Result<(), ProgramError> {
     let desk = options.listener(2).await?;
+    if demo_provider.slurm().is_some() {
+        demo_provider.approve_catalogue()?;
+    }
     story.open(demo_provider).await?;
     let pages = Pages::open(story.keys, story.control, demo_provider, desk).await?;
     let invitation =

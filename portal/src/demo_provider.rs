@@ -12,14 +12,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use countersign_portal::core::Control;
+use countersign_portal::core::{Control, applications};
 use countersign_portal::{CoreKeys, Endpoint, TestCertificate};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, User, chown};
+use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::journal::Journal;
 use crate::program_error::{ErrorContext as _, ProgramError};
+use crate::slurm::Slurm;
 
 /// The host name in the provider's certificate.
 const HOST: &str = "localhost";
@@ -29,6 +31,9 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 const COMMAND_MAX: Duration = Duration::from_secs(30);
 /// How many lines of the server's log are shown when it fails.
 const LAST_LINES: usize = 15;
+
+/// The local accounts of the users.
+pub(crate) const ACCOUNTS: [&str; 2] = ["alice", "bob"];
 
 /// The account that runs the users' instances.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -59,6 +64,8 @@ pub(crate) struct Plan<'p> {
     pub(crate) front: Front,
     /// Calls that also need a passkey.
     pub(crate) step_up: &'p [String],
+    /// What runs jobs. Without it the centre offers none.
+    pub(crate) slurm: Option<Slurm>,
 }
 
 /// A UCloud user with a local account.
@@ -84,6 +91,7 @@ pub(crate) struct DemoProvider {
     port: u16,
     front: Front,
     step_up: Vec<String>,
+    slurm: Option<Slurm>,
     certificate: TestCertificate,
     people: Vec<Person>,
     /// The running processes by name, oldest first.
@@ -92,8 +100,8 @@ pub(crate) struct DemoProvider {
 
 impl DemoProvider {
     /// Writes the configuration and the users' homes. It starts no process.
-    pub(crate) fn build(plan: &Plan<'_>, keys: &CoreKeys, control: &Control) -> Result<Self, ProgramError> {
-        let Plan { accounts, program, front, step_up } = *plan;
+    pub(crate) fn build(plan: Plan<'_>, keys: &CoreKeys, control: &Control) -> Result<Self, ProgramError> {
+        let Plan { accounts, program, front, step_up, slurm } = plan;
         let directory =
             tempfile::Builder::new().prefix("countersign-demo-").tempdir().context("a temporary directory")?;
         let (config, state) = match accounts {
@@ -109,12 +117,12 @@ impl DemoProvider {
             },
             address,
         };
+        let [alice, bob] = ACCOUNTS;
         let people = match accounts {
-            Accounts::Own => vec![person("alice#1234", "alice", None), person("bob#5678", "bob", None)],
-            Accounts::Shared => vec![
-                person("alice#1234", "alice", Some(free_address()?)),
-                person("bob#5678", "bob", Some(free_address()?)),
-            ],
+            Accounts::Own => vec![person("alice#1234", alice, None), person("bob#5678", bob, None)],
+            Accounts::Shared => {
+                vec![person("alice#1234", alice, Some(free_address()?)), person("bob#5678", bob, Some(free_address()?))]
+            }
         };
         let program = match accounts {
             Accounts::Own => PathBuf::from("/usr/bin/countersign"),
@@ -128,6 +136,7 @@ impl DemoProvider {
             port: free_address()?.port(),
             front,
             step_up: step_up.to_vec(),
+            slurm,
             certificate: TestCertificate::make(HOST)?,
             people,
             children: Mutex::new(Vec::new()),
@@ -193,12 +202,13 @@ impl DemoProvider {
              [[products]]\nname = \"own\"\ncategory = \"own\"\ntype = \"storage\"\n\n\
              [[drives]]\nid = \"home\"\ntitle = \"Home\"\npath = \"~\"\n\n\
              [[drives]]\nid = \"own-{{name}}\"\npath = \"~/Drives/{{name}}\"\ntitle = \"{{name}}\"\nproduct = \"own\"\n\n\
-             [ipc]\ndirectory = \"{}\"\n\n[state]\ndirectory = \"{}\"\n",
+             {}[ipc]\ndirectory = \"{}\"\n\n[state]\ndirectory = \"{}\"\n",
             keys.provider(),
             self.origin(),
             control.origin(),
             self.port,
             serde_json::json!(self.step_up),
+            self.slurm.as_ref().map(Slurm::tables).unwrap_or_default(),
             self.ipc().display(),
             self.state.display(),
         )
@@ -226,6 +236,26 @@ impl DemoProvider {
     /// The users Alice and Bob.
     pub(crate) fn people(&self) -> &[Person] {
         &self.people
+    }
+
+    /// What runs the jobs.
+    pub(crate) fn slurm(&self) -> Option<&Slurm> {
+        self.slurm.as_ref()
+    }
+
+    /// Approves every application of the catalogue that needs it, as if an administrator had
+    /// reviewed them: the page then shows what honest jobs do.
+    pub(crate) fn approve_catalogue(&self) -> Result<(), ProgramError> {
+        let folder = self.config.with_file_name("applications");
+        for (name, version, _) in applications::CATALOGUE {
+            let invocation = applications::resolved(name, version).get("invocation").cloned().unwrap_or_default();
+            let is_workflow = invocation.get("invocation").and_then(Value::as_array).is_none_or(Vec::is_empty);
+            if !is_workflow {
+                make_directory(&folder.join(name), 0o755)?;
+                make_file(&folder.join(name).join(format!("{version}.json")), &invocation.to_string(), 0o644, None)?;
+            }
+        }
+        Ok(())
     }
 
     /// The accounts of the instances.
@@ -289,6 +319,13 @@ impl DemoProvider {
         command
     }
 
+    /// Runs `countersign` with `arguments` as the centre's administrator.
+    pub(crate) async fn run_as_administrator(&self, arguments: &[&str]) -> Result<Output, ProgramError> {
+        let mut command = self.countersign(None, None);
+        command.args(arguments).arg("--config").arg(&self.config);
+        finish(command).await
+    }
+
     /// Runs `countersign` as the local account `mallory`, which has the rights of any local
     /// account.
     pub(crate) async fn run_as_mallory(&self, arguments: &[&str]) -> Result<Output, ProgramError> {
@@ -342,8 +379,11 @@ impl DemoProvider {
     /// Stops all processes, newest first. Dropping the value removes the files.
     pub(crate) async fn close(&self) {
         loop {
-            let Some((_, child)) = self.children().pop() else { return };
+            let Some((_, child)) = self.children().pop() else { break };
             end(child).await;
+        }
+        if let Some(slurm) = &self.slurm {
+            slurm.end().await;
         }
     }
 

@@ -8,6 +8,7 @@ mod journal;
 mod page;
 mod program_error;
 mod relay;
+mod slurm;
 mod test_server;
 
 use std::io::Write as _;

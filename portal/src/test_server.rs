@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use self::control_command::{CommandRunner, ControlCommand};
-use crate::demo_provider::{Accounts, DemoProvider, Front, Plan};
+use crate::demo_provider::{ACCOUNTS, Accounts, DemoProvider, Front, Plan};
 use crate::page::Pages;
 use crate::program_error::{ErrorContext as _, ProgramError};
+use crate::slurm::Slurm;
 
 /// How long the provider may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -41,14 +42,22 @@ pub(crate) struct Options {
     /// The provider's id.
     #[arg(long, default_value = "hpc")]
     provider: String,
+    /// Runs jobs on a small Slurm that this program starts: `tests/support/slurm`.
+    #[arg(long)]
+    slurm: Option<PathBuf>,
 }
 
 /// Serves and executes lines until the input ends.
 pub(crate) async fn run(options: Options) -> Result<(), ProgramError> {
     let keys = Arc::new(CoreKeys::generate(&options.provider)?);
     let control = Arc::new(Control::start(Arc::clone(&keys)).await?);
-    let plan = Plan { accounts: options.accounts, program: &options.bin, front: Front::Tls, step_up: &options.step_up };
-    let demo_provider = Arc::new(DemoProvider::build(&plan, &keys, &control)?);
+    let slurm = match &options.slurm {
+        Some(program) => Some(Slurm::start(program, &ACCOUNTS).await?),
+        None => None,
+    };
+    let (accounts, program, step_up) = (options.accounts, options.bin.as_path(), options.step_up.as_slice());
+    let plan = Plan { accounts, program, front: Front::Tls, step_up, slurm };
+    let demo_provider = Arc::new(DemoProvider::build(plan, &keys, &control)?);
     let served = serve(&keys, &control, &demo_provider).await;
     let last_log_lines = demo_provider.last_log_lines();
     demo_provider.close().await;

@@ -35,11 +35,19 @@ units update-ca-certificates ca-certificates
 browser chromium chromium
 browser firefox-esr firefox-esr
 browser python3 python3
+browser slurmctld slurm-wlm
+browser slurmdbd slurmdbd
+browser munged munge
+browser mariadbd mariadb-server
 fuzzing c++ g++
 bench haproxy haproxy
 demo sudo sudo
 demo systemd-sysusers systemd
 demo useradd passwd
+demo slurmctld slurm-wlm
+demo slurmdbd slurmdbd
+demo munged munge
+demo mariadbd mariadb-server
 END
 }
 

@@ -2,7 +2,7 @@
 // changes before they are answered, and takes them back if they are refused.
 
 import { buildQuery, bulk, callApi, errorText, isLoggedIn, logIn, project, receiveToken, username } from "./api.js";
-import { openApplication, showJobs, startJob } from "./jobs.js";
+import { newJob, openApplication, showJobs, startJobs } from "./jobs.js";
 import { atCore, connect } from "./ws.js";
 import { openShell } from "./shell.js";
 import { uploadFile, uploadFolder, usernameHint } from "./uploads.js";
@@ -94,8 +94,10 @@ at("open-application").addEventListener("click", openApplication);
 at("start-job").addEventListener("click", async () => {
   const { productsByProvider } = await callApi({ method: "GET", path: "jobs/retrieveProducts" });
   const [provider] = Object.keys(productsByProvider);
-  await startJob(productsByProvider[provider][0]?.product ?? { id: "cpu", category: "cpu", provider }, folder, notify);
+  const product = productsByProvider[provider][0]?.product ?? { id: "cpu", category: "cpu", provider };
+  await startJobs([newJob(product, folder)], notify);
 });
+at("refresh-jobs").addEventListener("click", () => showJobs(notify));
 
 at("show-keys").addEventListener("click", showKeys);
 at("add-key").addEventListener("submit", async (event) => {

@@ -1,5 +1,5 @@
-// A terminal in a folder: a session from Core, then messages straight to the provider. A connection
-// that is lost or refused gets a session of its own again, at most five times in a row.
+// A terminal in a folder or a job: a session from Core, then messages straight to the provider. A connection
+// that is lost or refused gets a session of its own again, in a folder at most five times in a row.
 
 import { errorText } from "./api.js";
 import { usernameHint } from "./uploads.js";
@@ -11,9 +11,9 @@ const SIZE = { cols: 80, rows: 24 };
 
 /**
  * Opens a terminal.
- * @param {{ask: () => Promise<object>, screen: HTMLElement, input: HTMLInputElement, project: () => string | undefined}} terminal
+ * @param {{ask: () => Promise<object>, screen: HTMLElement, input: HTMLInputElement, project: () => string | undefined, attemptsMax?: number}} terminal
  */
-export async function openShell({ ask, screen, input, project }) {
+export async function openShell({ ask, screen, input, project, attemptsMax = ATTEMPTS_MAX }) {
   let attempts = 0;
   const open = async () => {
     try {
@@ -43,7 +43,7 @@ export async function openShell({ ask, screen, input, project }) {
   };
   const again = () => {
     attempts += 1;
-    if (attempts <= ATTEMPTS_MAX) setTimeout(open, PAUSE_MS);
+    if (attempts <= attemptsMax) setTimeout(open, PAUSE_MS);
     else screen.append("[The connection to the terminal was lost.]\n");
   };
   await open();

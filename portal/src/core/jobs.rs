@@ -4,6 +4,7 @@
 //! After a final state only another final state is taken.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -39,7 +40,11 @@ pub struct ShownJob {
 
 /// The jobs. Their number is bounded by the test.
 #[derive(Debug, Default)]
-pub(super) struct Jobs(Mutex<BTreeMap<String, ShownJob>>);
+pub(super) struct Jobs {
+    all: Mutex<BTreeMap<String, ShownJob>>,
+    /// How many ids were given. The id of a removed job is not given again.
+    given: AtomicU64,
+}
 
 /// An id that Core does not have.
 #[derive(Debug)]
@@ -54,8 +59,7 @@ impl Jobs {
     /// Creates a job, and returns its id.
     pub(super) fn insert(&self, created_by: &str, project: Option<&str>) -> String {
         let mut jobs = self.lock();
-        let last = jobs.keys().filter_map(|id| id.parse::<u64>().ok()).max();
-        let id = last.map_or(FIRST, |last| last.saturating_add(1)).to_string();
+        let id = FIRST.saturating_add(self.given.fetch_add(1, Ordering::Relaxed)).to_string();
         let job = ShownJob {
             id: id.clone(),
             created_by: created_by.to_owned(),
@@ -118,7 +122,7 @@ impl Jobs {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ShownJob>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -192,6 +196,14 @@ mod tests {
         assert!(update(&jobs, &id, json!({ "state": "RUNNING" })));
         assert_eq!(jobs.all().remove(0).state, "FAILURE");
         assert!(jobs.browse()["items"].as_array().is_some_and(Vec::is_empty));
+    }
+
+    #[test]
+    fn the_id_of_a_refused_job_is_not_given_again() {
+        let jobs = Jobs::default();
+        let refused = jobs.insert("alice#1", None);
+        jobs.remove(&refused);
+        assert_ne!(jobs.insert("alice#1", None), refused);
     }
 
     #[test]

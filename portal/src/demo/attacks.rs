@@ -20,14 +20,14 @@ const GOOD: &str = "/home/from-alice";
 const EVIL: &str = "/home/from-core";
 
 /// The status and the error code with which an attack must be answered.
-type Want = (u16, &'static str);
+pub(super) type Want = (u16, &'static str);
 
 const REQUIRED: Want = (482, "INTENT_REQUIRED");
-const INVALID: Want = (482, "INTENT_INVALID");
+pub(super) const INVALID: Want = (482, "INTENT_INVALID");
 const STALE: Want = (482, "INTENT_STALE");
-const REPLAYED: Want = (482, "INTENT_REPLAYED");
+pub(super) const REPLAYED: Want = (482, "INTENT_REPLAYED");
 const UNAUTHORIZED: Want = (401, "UNAUTHORIZED");
-const NOT_FOUND: Want = (404, "NOT_FOUND");
+pub(super) const NOT_FOUND: Want = (404, "NOT_FOUND");
 
 impl Story<'_> {
     /// Runs every attack.

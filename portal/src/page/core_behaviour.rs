@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use countersign_portal::core::{Brings, applications};
+use countersign_portal::core::{Brings, JobDeed, applications};
 use countersign_portal::session::{self, OPEN, Piece};
 use countersign_portal::{
     Algorithm, Answer, BrowserKey, ConnectionPage, Core, Deed, Fault, Intent, IntentForwarding, malicious, now,
@@ -96,6 +96,7 @@ impl SimulatedCore<'_> {
     pub(super) async fn perform(&self, deed: &Deed, intent: Option<&str>) -> Result<Outcome, Fault> {
         let honest = self.core.request(self.username, deed, intent)?;
         let is_reading = matches!(deed, Deed::Browse(_) | Deed::Retrieve(_));
+        let changes_a_path = !is_reading && !target(deed).0.is_empty();
         match self.behaviour {
             CoreBehaviour::Deposits => {
                 let answer = self.dropping.perform(self.username, deed, None).await?;
@@ -109,20 +110,20 @@ impl SimulatedCore<'_> {
                 };
                 Ok(Outcome { answer, attempt: Some(attempt) })
             }
-            CoreBehaviour::Path if !is_reading => {
+            CoreBehaviour::Path if changes_a_path => {
                 let (path, taken) = target(deed);
                 let answer = self.core.invoke(&malicious::another_path(honest, &path, &taken)).await?;
                 let attempt =
                     Attempt { what: format!("sent {taken} where you had said {path}"), answer: answer.clone() };
                 Ok(Outcome { answer, attempt: Some(attempt) })
             }
-            CoreBehaviour::Item if !is_reading => {
+            CoreBehaviour::Item if changes_a_path => {
                 let (path, taken) = target(deed);
                 let answer = self.core.invoke(&malicious::item_added(honest, &path, &taken)).await?;
                 let attempt = Attempt { what: format!("added {taken} to your request"), answer: answer.clone() };
                 Ok(Outcome { answer, attempt: Some(attempt) })
             }
-            CoreBehaviour::Key if !is_reading => {
+            CoreBehaviour::Key if changes_a_path => {
                 let answer = self.core.invoke(&honest).await?;
                 Ok(Outcome { answer, attempt: Some(self.sign_itself(deed).await?) })
             }
@@ -150,7 +151,7 @@ impl SimulatedCore<'_> {
                 };
                 Ok(Outcome { answer, attempt: Some(attempt) })
             }
-            CoreBehaviour::Job if matches!(deed, Deed::Job(_)) => {
+            CoreBehaviour::Job if matches!(deed, Deed::Job(JobDeed::Terminate(_))) => {
                 let answer = self.core.invoke(&malicious::another_job(honest, OTHER_JOB)).await?;
                 let what = format!("named job {OTHER_JOB} where you had named yours");
                 Ok(Outcome { attempt: Some(Attempt { what, answer: answer.clone() }), answer })
@@ -196,7 +197,7 @@ impl SimulatedCore<'_> {
         let key = self.own_key().await?;
         let piece = Piece { offset: 0, bytes: b"What Core likes.\n", total: 17 };
         let (is_file, is_terminal) =
-            (matches!(deed, Deed::Upload(_, Brings::File, _)), matches!(deed, Deed::Terminal(_)));
+            (matches!(deed, Deed::Upload(_, Brings::File, _)), matches!(deed, Deed::Terminal(_) | Deed::Job(_)));
         let proof = session::proof(self.origin, self.username, OPEN, token, is_file.then_some(&piece), now())?;
         let proof = proof.sign(&key)?;
         let (what, request) = if is_file {
@@ -250,7 +251,7 @@ impl SimulatedCore<'_> {
 
 /// Whether the provider answers a deed with a one-time token.
 const fn makes_a_token(deed: &Deed) -> bool {
-    matches!(deed, Deed::Download(_) | Deed::Upload(..) | Deed::Terminal(_))
+    matches!(deed, Deed::Download(_) | Deed::Upload(..) | Deed::Terminal(_) | Deed::Job(JobDeed::Session(..)))
 }
 
 /// The token in a response, from any of its members.

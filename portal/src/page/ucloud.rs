@@ -2,7 +2,7 @@
 //! and the behaviour of Core; every request carries both.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use countersign_portal::core::{Brings, Control, ControlCall, JobDeed, applications};
@@ -31,8 +31,6 @@ pub(super) struct Ucloud {
     demo_provider: Arc<DemoProvider>,
     /// Core's own keys.
     keys: Mutex<HashMap<String, BrowserKey>>,
-    /// The jobs that were started from the page. Bounded by the demo.
-    jobs: std::sync::Mutex<Vec<Value>>,
     /// The calls of the page that knows nothing of Countersign.
     user_api: Arc<UserApi>,
 }
@@ -73,6 +71,10 @@ enum What {
     StartJob { items: [NewJob; 1] },
     #[serde(rename = "jobs.terminate")]
     Terminate { items: [Id; 1] },
+    #[serde(rename = "jobs.extend")]
+    Extend { items: [More; 1] },
+    #[serde(rename = "jobs.openInteractiveSession")]
+    JobSession { items: [Session; 1] },
     #[serde(rename = "tasks.pauseOrCancel", rename_all = "camelCase")]
     PauseOrCancel { id: i64, requested_state: String },
 }
@@ -98,6 +100,26 @@ struct NewJob {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct More {
+    job_id: String,
+    requested_time: RequestedTime,
+}
+
+#[derive(Deserialize)]
+struct RequestedTime {
+    minutes: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    id: String,
+    rank: i64,
+    session_type: String,
+}
+
+#[derive(Deserialize)]
 struct Folder {
     folder: String,
 }
@@ -115,7 +137,7 @@ struct Pair {
 }
 
 impl What {
-    /// `number` is Core's next number of a resource.
+    /// `number` makes Core's number of a new job.
     fn deed(self, number: impl FnOnce() -> String) -> Option<Deed> {
         let ids = |items: Vec<Id>| items.into_iter().map(|item| item.id).collect();
         let pairs = |items: Vec<Pair>| items.into_iter().map(|item| (item.old_id, item.new_id)).collect();
@@ -139,6 +161,12 @@ impl What {
                 Deed::StartJob { number: number(), specification, script: None }
             }
             Self::Terminate { items: [Id { id }] } => Deed::Job(JobDeed::Terminate(id)),
+            Self::Extend { items: [More { job_id, requested_time }] } => {
+                Deed::Job(JobDeed::Extend(job_id, requested_time.minutes))
+            }
+            Self::JobSession { items: [Session { id, rank, session_type }] } => {
+                Deed::Job(JobDeed::Session(id, rank, session_type))
+            }
             Self::PauseOrCancel { id, requested_state } => Deed::PauseOrCancel(id, requested_state),
         })
     }
@@ -169,7 +197,6 @@ impl Ucloud {
             control: Arc::downgrade(control),
             demo_provider,
             keys: Mutex::default(),
-            jobs: std::sync::Mutex::default(),
         })
     }
 
@@ -228,6 +255,7 @@ impl Ucloud {
                 "provider": {"id": self.core.provider(), "origin": self.demo_provider.origin()},
                 "desk": self.desk,
                 "users": users.collect::<Vec<_>>(),
+                "jobs": self.demo_provider.slurm().is_some(),
                 "applications": applications::CATALOGUE
                     .map(|(name, version, title)| json!({"name": name, "version": version, "title": title})),
             }),
@@ -247,21 +275,29 @@ impl Ucloud {
         reply(StatusCode::OK, &json!(theirs.collect::<Vec<_>>()))
     }
 
-    /// Remembers a job that was started, for the page.
-    fn remember(&self, username: &str, deed: &Deed, answer: &Answer) {
-        if let Deed::StartJob { number, specification, .. } = deed
-            && answer.is_ok()
-        {
-            let job = json!({"id": number, "username": username, "application": specification.get("application")});
-            self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+    /// Keeps a new job that the provider has started, and forgets any other.
+    fn note_job(&self, username: &str, deed: &Deed, answer: &Answer) -> Result<(), Fault> {
+        let Deed::StartJob { number, .. } = deed else { return Ok(()) };
+        if answer.is_ok() {
+            self.user_api.keep_job(username, number, &self.core.request(username, deed, None)?);
+        } else if let Some(control) = self.control.upgrade() {
+            control.remove_job(number);
         }
+        Ok(())
     }
 
     /// The jobs of one user, as Core knows them. Every client of the page may read them.
     fn jobs(&self, query: &str) -> Response<Body> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let asked = query.strip_prefix("as=").map(|asked| asked.replace("%23", "#"));
-        let theirs = jobs.into_iter().filter(|job| job.get("username").and_then(Value::as_str) == asked.as_deref());
+        let shown = |job: Value| {
+            let part = |pointer: &str| job.pointer(pointer).cloned();
+            json!({
+                "id": part("/id"), "application": part("/specification/application"), "state": part("/status/state"),
+                "type": part("/status/resolvedApplication/invocation/applicationType"),
+                "updates": part("/updates"), "timeAllocation": part("/specification/timeAllocation"),
+            })
+        };
+        let theirs = self.user_api.jobs_of(&asked.unwrap_or_default()).into_iter().map(shown);
         reply(StatusCode::OK, &theirs.collect())
     }
 
@@ -289,7 +325,9 @@ impl Ucloud {
             origin: &self.demo_provider.origin(),
             keys: &self.keys,
         };
-        let number = || self.control.upgrade().map(|control| control.number_drive()).unwrap_or_default();
+        // Core makes a job before it asks the provider.
+        let username = &asked.r#as;
+        let number = || self.control.upgrade().map(|control| control.add_job(username, None)).unwrap_or_default();
         let (answer, attempt) = match asked.what.deed(number) {
             None => {
                 let (redirect, attempt) = core.connect().await?;
@@ -297,7 +335,7 @@ impl Ucloud {
             }
             Some(deed) => {
                 let outcome = core.perform(&deed, intent).await?;
-                self.remember(&asked.r#as, &deed, &outcome.answer);
+                self.note_job(username, &deed, &outcome.answer)?;
                 (answer_json(&outcome.answer), outcome.attempt)
             }
         };

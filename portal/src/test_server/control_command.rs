@@ -47,6 +47,13 @@ pub(super) enum ControlCommand {
         /// `alice` or `bob`.
         r#as: String,
     },
+    /// Runs any command of `countersign` as the centre's administrator.
+    Administer {
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
+    /// Answers with every job at Core, as the provider has told of it.
+    Jobs,
     /// Sends Core's `integration/connect` for this user. Answers with the address for the browser.
     Connect {
         /// The UCloud username.
@@ -114,6 +121,19 @@ impl CommandRunner {
             ControlCommand::Run { arguments, r#as } => {
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 Ok(outcome(&self.demo_provider.run_as(self.person(&r#as)?, &arguments).await?))
+            }
+            ControlCommand::Administer { arguments } => {
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                Ok(outcome(&self.demo_provider.run_as_administrator(&arguments).await?))
+            }
+            ControlCommand::Jobs => {
+                let jobs = self.control.jobs().into_iter().map(|job| {
+                    json!({
+                        "id": job.id, "createdBy": job.created_by, "state": job.state, "states": job.states,
+                        "timeAllocationMs": job.time_allocation_ms,
+                    })
+                });
+                Ok(json!({"ok": true, "jobs": jobs.collect::<Vec<_>>()}))
             }
             ControlCommand::Connect { username } => {
                 let redirect = new_core(&self.keys, &self.control, &self.demo_provider)?.connect(&username).await?;

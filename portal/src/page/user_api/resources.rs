@@ -1,13 +1,19 @@
 //! Drives, jobs, SSH keys, tokens and tasks of users. Core sends creations and deletions to the
 //! provider one item at a time, and stops at the first that fails.
 
-use countersign_portal::Deed;
+use std::sync::Arc;
+
+use countersign_portal::core::Control;
 use countersign_portal::core::bodies::Drive;
+use countersign_portal::{Answer, Deed, Request};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::held::{Kind, Resource};
 use super::{Actor, Answered, Query, Refused, UserApi, items, ok, picked, text};
+
+/// Milliseconds in a minute of a job's time.
+const MS_PER_MINUTE: i64 = 60_000;
 
 /// The permissions of an owner.
 fn everything() -> Value {
@@ -30,10 +36,7 @@ impl UserApi {
             ("POST", "files/collections") => self.create_drives(actor, body).await,
             ("POST", "files/collections/rename") => self.rename_drives(actor, body).await,
             ("DELETE", "files/collections") => self.delete_drives(actor, body).await,
-            ("GET", "jobs/browse") => {
-                let jobs = self.held.of(&actor.username, Kind::Job).into_iter().map(|job| job.whole);
-                Ok(page(&jobs.collect::<Vec<_>>()))
-            }
+            ("GET", "jobs/browse") => Ok(page(&self.jobs_of(&actor.username))),
             ("GET", "jobs/retrieve") => Ok(ok(&self.job(actor, query.text("id")?)?)),
             ("GET", "jobs/retrieveProducts") => self.products("jobs").await,
             ("POST", "jobs") => self.create_jobs(actor, body).await,
@@ -148,7 +151,7 @@ impl UserApi {
             if !answer.is_ok() {
                 return self.passed_on(&answer);
             }
-            self.remember(actor, &number, Kind::Drive, &request.json());
+            self.held.add(held(&actor.username, &number, Kind::Drive, &request.json()));
             made.push(json!({"id": number}));
         }
         Ok(ok(&json!({"responses": made})))
@@ -189,7 +192,10 @@ impl UserApi {
     async fn create_jobs(&self, actor: &Actor, body: &Value) -> Answered {
         let mut made = Vec::new();
         for item in items(body)? {
-            let number = self.control.upgrade().map(|control| control.number_drive()).unwrap_or_default();
+            let control = self.control.upgrade();
+            let add = |control: &Arc<Control>| control.add_job(&actor.username, actor.project.as_deref());
+            // Core makes a job before it asks the provider.
+            let number = control.as_ref().map(add).unwrap_or_default();
             let mut specification = item.clone();
             if let Some(members) = specification.as_object_mut() {
                 let application = members.get("application").map(|given| picked(given, &["name", "version"]));
@@ -197,11 +203,17 @@ impl UserApi {
             }
             let deed = Deed::StartJob { number: number.clone(), specification, script: None };
             let request = self.core.request(&actor.username, &deed, None)?.altered(|body| in_project(body, actor));
-            let answer = self.core.invoke(&request).await?;
+            let answer = self.core.invoke(&request).await;
+            if !answer.as_ref().is_ok_and(Answer::is_ok)
+                && let Some(control) = control
+            {
+                control.remove_job(&number);
+            }
+            let answer = answer?;
             if !answer.is_ok() {
                 return self.passed_on(&answer);
             }
-            self.remember(actor, &number, Kind::Job, &request.json());
+            self.keep_job(&actor.username, &number, &request);
             made.push(json!({"id": number}));
         }
         Ok(ok(&json!({"responses": made})))
@@ -209,7 +221,36 @@ impl UserApi {
 
     pub(super) fn job(&self, actor: &Actor, id: &str) -> Result<Value, Refused> {
         let found = self.held.of(&actor.username, Kind::Job).into_iter().find(|job| job.id == id);
-        found.map(|job| job.whole).ok_or_else(Refused::not_found)
+        found.map(|job| self.current(job)).ok_or_else(Refused::not_found)
+    }
+
+    /// The jobs of a user, as Core has them.
+    pub(in crate::page) fn jobs_of(&self, username: &str) -> Vec<Value> {
+        self.held.of(username, Kind::Job).into_iter().map(|job| self.current(job)).collect()
+    }
+
+    /// Keeps a job that the provider has started, as Core sent it.
+    pub(in crate::page) fn keep_job(&self, username: &str, id: &str, sent: &Request) {
+        self.held.add(held(username, id, Kind::Job, &sent.json()));
+    }
+
+    /// A job as it was sent, with what the provider has told since.
+    fn current(&self, Resource { id, mut whole, .. }: Resource) -> Value {
+        let jobs = self.control.upgrade().map(|control| control.jobs()).unwrap_or_default();
+        let Some(told) = jobs.into_iter().find(|told| told.id == id) else { return whole };
+        let updates: Vec<Value> = told.statuses.iter().map(|status| json!({"status": status})).collect();
+        let time = told.time_allocation_ms.map(|ms| json!({"hours": 0, "minutes": ms / MS_PER_MINUTE, "seconds": 0}));
+        for (pointer, value) in [
+            ("/status/state", Some(json!(told.state))),
+            ("/output/outputFolder", told.output_folder.map(Value::from)),
+            ("/updates", Some(json!(updates))),
+            ("/specification/timeAllocation", time),
+        ] {
+            if let (Some(place), Some(value)) = (whole.pointer_mut(pointer), value) {
+                *place = value;
+            }
+        }
+        whole
     }
 
     /// Items about jobs: each with the job, and members that Core passes on.
@@ -223,11 +264,6 @@ impl UserApi {
             Ok(made)
         };
         items(body)?.iter().map(about).collect()
-    }
-
-    fn remember(&self, actor: &Actor, id: &str, kind: Kind, sent: &Value) {
-        let whole = sent.pointer("/items/0").cloned().unwrap_or_default();
-        self.held.add(Resource { id: id.to_owned(), username: actor.username.clone(), kind, whole });
     }
 
     /// Core tells every provider all keys after a change, and ignores what they answer.
@@ -244,6 +280,12 @@ impl UserApi {
             supports.map(|support| json!({"product": support.get("product"), "support": support})).collect();
         Ok(ok(&json!({"productsByProvider": {self.core.provider(): products}})))
     }
+}
+
+/// A resource as Core sent it in a request to create it.
+fn held(username: &str, id: &str, kind: Kind, sent: &Value) -> Resource {
+    let whole = sent.pointer("/items/0").cloned().unwrap_or_default();
+    Resource { id: id.to_owned(), username: username.to_owned(), kind, whole }
 }
 
 /// A creation belongs to the project that the user acts in.

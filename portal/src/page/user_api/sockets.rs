@@ -89,12 +89,41 @@ impl UserApi {
         self.relay("files", "streamingSearch", &payload, provider, stream, socket).await
     }
 
-    /// A job's log.
+    /// A job: what it is, then its log from the provider, and each change of which Core is told.
+    /// Ends when the provider ends the log.
     async fn follow(&self, actor: &Actor, stream: &str, first: &Value, socket: &mut Socket) -> Option<()> {
-        let job = self.job(actor, &text(first, "/payload/id")?).ok()?;
-        let payload = json!({"type": "init", "job": job});
+        let id = text(first, "/payload/id")?;
+        let job = self.job(actor, &id).ok()?;
+        let mut told = news_of(&job);
+        say(socket, &message(stream, &json!({"initialJob": job}))).await?;
         let provider = self.core.follow_socket(&actor.username).await.ok()?;
-        self.relay("jobs", "follow", &payload, provider, stream, socket).await
+        let mut provider = WebSocketStream::from_raw_socket(provider, Role::Client, None).await;
+        let call = format!("jobs.provider.{}.follow", self.core.provider());
+        let asked = json!({"call": call, "streamId": "0", "payload": {"type": "init", "job": job}});
+        provider.send(Message::text(asked.to_string())).await.ok()?;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut has_ended = false;
+        while !has_ended {
+            tokio::select! {
+                answer = provider.next() => {
+                    let answer = answer.and_then(Result::ok);
+                    has_ended = answer.is_none();
+                    let answer = answer.and_then(|answer| answer.to_text().ok().map(str::to_owned)).unwrap_or_default();
+                    let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+                    if let Some(log) = answer.get("payload").filter(|payload| payload.get("rank").is_some()) {
+                        say(socket, &message(stream, &json!({"log": [log]}))).await?;
+                    }
+                }
+                _now = look.tick() => {}
+                of_page = socket.next() => { of_page?.ok()?; }
+            }
+            let news = news_of(&self.job(actor, &id).ok()?);
+            if news != told {
+                say(socket, &message(stream, &news)).await?;
+                told = news;
+            }
+        }
+        Some(())
     }
 
     /// Sends one call to the provider, and passes on the payload of each answer until either side
@@ -117,7 +146,7 @@ impl UserApi {
                 answer = provider.next() => {
                     let answer: Value = serde_json::from_str(answer?.ok()?.to_text().ok()?).unwrap_or_default();
                     let payload = answer.get("payload").cloned().unwrap_or_default();
-                    say(socket, &json!({"type": "message", "streamId": stream, "payload": payload})).await?;
+                    say(socket, &message(stream, &payload)).await?;
                 }
                 of_page = socket.next() => { of_page?.ok()?; }
             }
@@ -154,6 +183,16 @@ impl UserApi {
             }
         }
     }
+}
+
+/// What Core tells a page that follows a job, when it changes.
+fn news_of(job: &Value) -> Value {
+    json!({"newStatus": job.get("status"), "updates": job.get("updates")})
+}
+
+/// A message of Core to its page.
+fn message(stream: &str, payload: &Value) -> Value {
+    json!({"type": "message", "streamId": stream, "payload": payload})
 }
 
 async fn say(socket: &mut Socket, message: &Value) -> Option<()> {

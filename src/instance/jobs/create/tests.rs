@@ -254,10 +254,8 @@ async fn j05_an_sbatch_that_outlives_its_instance_is_ended() {
 #[tokio::test]
 async fn a_preview_says_that_an_application_is_not_approved_unless_the_job_brings_a_script() {
     let mut bench = Bench::new("");
-    let applications = Applications {
-        folder: bench.home.path().join("none"),
-        accept: [Accept::Approved, Accept::Workflow].into(),
-    };
+    let applications =
+        Applications { folder: bench.home.path().join("none"), accept: [Accept::Approved, Accept::Workflow].into() };
     let site = Arc::get_mut(&mut bench.site).unwrap();
     site.catalogue = Catalogue::at(&applications, countersign_keys::identity::Uid(site.uid));
     let preview = async |parameters: &str| {
