@@ -116,6 +116,9 @@ run_browser() {
         return
     fi
     command -v firefox-esr >/dev/null || not_run+=("the test in Firefox: it is missing")
+    if [ "$(id -u)" != 0 ] || [ "$(missing_packages | grep -cE '^(slurm|munge|mariadb)')" != 0 ]; then
+        not_run+=("the tests of jobs in a browser: they need root, Slurm and MariaDB")
+    fi
     mapfile -t files < <(files_of browser)
     if step "what drives a browser" tests/browser/install; then
         step "in a browser" tests/browser/run "${files[@]/#/$PWD/}" || true

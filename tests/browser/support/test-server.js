@@ -3,9 +3,16 @@
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 
 /** Timeout of a command, in milliseconds. */
 const PATIENCE_MS = 30_000;
+
+/** Timeout of the start with Slurm, which makes a database first. */
+const SLURM_PATIENCE_MS = 120_000;
+
+/** The small Slurm. */
+const SLURM = fileURLToPath(new URL("../../support/slurm", import.meta.url));
 
 /** The uid of an account of tests/support/installation.sh that is no user's. */
 const MALLORY = 1103;
@@ -18,17 +25,18 @@ export class TestServer {
 
   /**
    * Starts a test server.
-   * @param {{stepUp?: string[], provider?: string, accounts?: string}} [options]
+   * @param {{stepUp?: string[], provider?: string, accounts?: string, slurm?: boolean}} [options] `slurm`:
+   *   runs jobs
    */
-  static async start({ stepUp = [], provider = "hpc", accounts = process.env.COUNTERSIGN_ACCOUNTS } = {}) {
+  static async start({ stepUp = [], provider = "hpc", accounts = process.env.COUNTERSIGN_ACCOUNTS, slurm = false } = {}) {
     const { COUNTERSIGN_PORTAL: portal, COUNTERSIGN_BIN: bin } = process.env;
     if (!portal || !bin || !accounts) throw new Error("start these tests with tests/browser/run");
-    const more = stepUp.flatMap((call) => ["--step-up", call]);
+    const more = [...stepUp.flatMap((call) => ["--step-up", call]), ...(slurm ? ["--slurm", SLURM] : [])];
     // Of an installation there is one. Another server beside it runs in one account, and not as root.
     const within = accounts === "shared" && process.getuid() === 0 ? { uid: MALLORY, gid: MALLORY, env: { ...process.env, HOME: "/tmp" } } : {};
     const testServer = new TestServer(spawn(portal, ["test-server", "--bin", bin, "--accounts", accounts, "--provider", provider, ...more], within));
     testServer.id = provider;
-    Object.assign(testServer, await testServer.#next());
+    Object.assign(testServer, await testServer.#next(slurm ? SLURM_PATIENCE_MS : PATIENCE_MS));
     return testServer;
   }
 
@@ -87,11 +95,11 @@ export class TestServer {
     await gone;
   }
 
-  #next() {
+  #next(patience = PATIENCE_MS) {
     if (this.#answers.length > 0) return Promise.resolve(this.#answers.shift());
     if (this.#ended) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`no answer from the testServer in ${PATIENCE_MS} ms`)), PATIENCE_MS);
+      const late = setTimeout(() => reject(new Error(`no answer from the testServer in ${patience} ms`)), patience);
       const settle = (how) => (value) => {
         clearTimeout(late);
         how(value);
