@@ -20,7 +20,7 @@ use crate::commands::text::{moment, span};
 use countersign_config::{
     Accept, Applications, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch,
     Maintenance, Mapper, MappingStart, Names, Operator, Product, ProductKind, Sandbox, Slurm, SshKeysOf, Terminals, V1,
-    show_size,
+    WebHosts, show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
@@ -276,6 +276,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         line("product", format!("{name} of {category} ({kind}, {cost}): registered at UCloud when the server starts"))
     }));
     lines.push(line("jobs", jobs_in_words(slurm.as_ref())));
+    lines.push(line("web interfaces", web_in_words(gateway.web.as_ref())));
     let ssh_keys = match ssh.keys {
         SshKeysOf::NoOne => "that users give UCloud are not installed",
         SshKeysOf::Everybody => "that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
@@ -308,6 +309,11 @@ fn jobs_in_words(slurm: Option<&Slurm>) -> String {
         commands.display(),
         poll.as_secs()
     )
+}
+
+fn web_in_words(web: Option<&WebHosts>) -> String {
+    let Some(web) = web else { return "of jobs are not offered: there is no gateway.web".to_owned() };
+    format!("of jobs are at {}: the DNS and the certificate need all such names", web.form())
 }
 
 /// The programs that are not where `[slurm]` says.

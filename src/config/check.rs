@@ -78,7 +78,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let site = Site { base, reader };
     let provider = outside::provider(file.provider, site, findings);
     let core = outside::core(file.core, site, findings);
-    let gateway = outside::gateway(file.gateway, site, findings);
+    let gateway = outside::gateway(file.gateway, provider.as_ref(), core.as_ref(), site, findings);
     let calls = served::calls(&file.calls, provider.as_ref().map(|provider| &provider.id), findings);
     let intent = users::intent(file.intent, calls.as_deref(), findings);
     let sessions = users::sessions(&file.sessions, findings);

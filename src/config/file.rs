@@ -83,6 +83,15 @@ table! {
         connections_max: Typed<i64>,
         sandbox: Typed<SandboxWord>,
         start: Typed<GatewayStartWord>,
+        web: Typed<WebTable>,
+    }
+}
+
+table! {
+    /// `gateway.web`
+    WebTable {
+        prefix: Typed<String>,
+        suffix: Typed<String>,
     }
 }
 
@@ -191,6 +200,7 @@ table! {
         job_folder: Typed<String>,
         poll_s: Typed<i64>,
         operator: Typed<bool>,
+        relay: Typed<String>,
         time_max_h: Typed<i64>,
     }
 }

@@ -25,6 +25,7 @@ mod spans;
 mod storage;
 mod tls;
 pub mod user_file;
+mod web_hosts;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ pub use crate::storage::{
     Audit, DRIVE_NUMBERS, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, UNFINISHED, Witness,
 };
 pub use crate::tls::{Tls, TlsFiles};
+pub use crate::web_hosts::{WebHosts, WebPlace};
 
 /// Loop-back ports tried for an instance: more than one machine has users at a time.
 pub const INSTANCE_PORTS_MAX: u16 = 8_000;
@@ -142,6 +144,8 @@ pub struct Gateway {
     /// What happens if the kernel cannot sandbox the gateway.
     pub sandbox: Sandbox,
     pub start: GatewayStart,
+    /// Where the web interfaces of jobs are; `None` if this provider offers none.
+    pub web: Option<WebHosts>,
 }
 
 /// Which process starts the gateway.

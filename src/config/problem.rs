@@ -95,6 +95,13 @@ pub(crate) enum Reason {
          ~/.local/state/countersign. Choose another id"
     )]
     ProviderTaken,
+    #[error(
+        "prefix and suffix are of lower-case letters, digits and hyphens, the prefix has at most 24, and the suffix \
+         has a dot: \"app-\" and \".apps.example.org\""
+    )]
+    WebHosts,
+    #[error("the host of provider.origin or core.origin has this form: choose another prefix or suffix")]
+    WebHostsTaken,
     /// A referenced file is refused.
     #[error(transparent)]
     File(#[from] FileReason),

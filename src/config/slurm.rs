@@ -20,6 +20,8 @@ pub struct Slurm {
     /// How often the server asks Slurm for all jobs.
     pub poll: Duration,
     pub operator: Operator,
+    /// This program on the nodes, absolute; `None` if it is where it is on this machine.
+    pub relay: Option<PathBuf>,
     /// The longest time of a job, at submission and after every extension, in hours.
     pub time_max_h: u32,
 }

@@ -42,6 +42,30 @@ fn jobs_are_started_only_where_the_configuration_says_how() {
 }
 
 #[test]
+fn web_interfaces_have_hosts_of_their_own() {
+    let web = |prefix: &str, suffix: &str| format!("web = {{ prefix = \"{prefix}\", suffix = \"{suffix}\" }}");
+    let good = web("app-", ".apps.example.org");
+    let form = "gateway.web: prefix and suffix are of lower-case letters, digits and hyphens, the prefix has at most 24, \
+                and the suffix has a dot: \"app-\" and \".apps.example.org\"";
+    for (prefix, suffix) in [("App-", ".example.org"), ("app.", ".example.org"), ("app-", "example"), ("app-", "..org")]
+    {
+        check(&good, &web(prefix, suffix), form);
+    }
+    let taken =
+        "gateway.web: the host of provider.origin or core.origin has this form: choose another prefix or suffix";
+    for suffix in [".example.org", ".sdu.dk", "c.example.org"] {
+        check(&good, &web("", suffix), taken);
+    }
+    check(
+        &good,
+        "web = { prefix = \"app-\" }",
+        "gateway.web.suffix: is missing: what follows the job in the host names \
+        of web interfaces, such as \".apps.example.org\"",
+    );
+    check("relay = \"/opt", "relay = \"opt", "slurm.relay: has to be an absolute path");
+}
+
+#[test]
 fn a_partition_means_something_only_with_slurm_and_a_machine() {
     let site = ConfigFixture::new();
     let (before, rest) = GOOD.split_once("[slurm]").unwrap();

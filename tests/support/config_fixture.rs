@@ -31,6 +31,7 @@ threads = 3
 connections_max = 100
 sandbox = "available"
 start = "service"
+web = { prefix = "app-", suffix = ".apps.example.org" }
 
 [intent]
 lifetime_max_s = 30
@@ -89,6 +90,7 @@ drive = "home"
 job_folder = "jobs"
 poll_s = 7
 operator = true
+relay = "/opt/countersign/bin/countersign"
 time_max_h = 48
 
 [ssh]

@@ -10,13 +10,15 @@ use toml::Spanned;
 
 use crate::brand::{self, Contact};
 use crate::check::findings::{Findings, Site, word};
-use crate::file::{CoreTable, GatewayStartWord, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList};
+use crate::file::{
+    CoreTable, GatewayStartWord, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList, WebTable,
+};
 use crate::problem::Reason;
 use crate::secret_file::SecretFile;
 use crate::tls::{self, Tls};
 use crate::{
     Brand, Core, DRIVE_NUMBERS, Gateway, GatewayStart, LISTENERS_MAX, Logo, Provider, Role, Sandbox, UNFINISHED,
-    admin_file, quantity,
+    WebHosts, admin_file, quantity,
 };
 
 /// No path is this long without a slash or a dot; every token is.
@@ -100,7 +102,13 @@ fn secret_file(key: &str, typed: &Spanned<String>, site: Site<'_>, findings: &mu
     Some(SecretFile::new(site.path(text), site.reader.uid))
 }
 
-pub(super) fn gateway(table: GatewayTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Gateway> {
+pub(super) fn gateway(
+    table: GatewayTable,
+    provider: Option<&Provider>,
+    core: Option<&Core>,
+    site: Site<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Gateway> {
     let listen = listen(table.listen, findings);
     let is_tls_typed = table.tls.is_some();
     let tls = table.tls.map(|typed| tls(typed.into_inner(), site, findings));
@@ -121,6 +129,10 @@ pub(super) fn gateway(table: GatewayTable, site: Site<'_>, findings: &mut Findin
     let threads = findings.number("gateway.threads", table.threads.as_ref(), quantity::THREADS);
     let connections_max =
         findings.number("gateway.connections_max", table.connections_max.as_ref(), quantity::CONNECTIONS_MAX);
+    let web = match table.web {
+        None => Some(None),
+        Some(typed) => web(typed, provider, core, findings).map(Some),
+    };
     Some(Gateway {
         listen: listen?,
         tls: match tls {
@@ -140,7 +152,30 @@ pub(super) fn gateway(table: GatewayTable, site: Site<'_>, findings: &mut Findin
             GatewayStartWord::Server => GatewayStart::Server,
             GatewayStartWord::Service => GatewayStart::Service,
         },
+        web: web?,
     })
+}
+
+/// The host names of jobs' web interfaces. None of them may be the provider's or UCloud's own.
+fn web(
+    typed: Spanned<WebTable>,
+    provider: Option<&Provider>,
+    core: Option<&Core>,
+    findings: &mut Findings<'_>,
+) -> Option<WebHosts> {
+    let span = typed.span();
+    let WebTable { prefix, suffix } = typed.into_inner();
+    let what = "what follows the job in the host names of web interfaces, such as \".apps.example.org\"";
+    let suffix = findings.required("gateway.web.suffix", suffix, what)?.into_inner();
+    let prefix = prefix.map(Spanned::into_inner).unwrap_or_default();
+    let hosts = WebHosts::new(&prefix, &suffix, &provider?.origin).ok_or(Reason::WebHosts);
+    let hosts = hosts.and_then(|hosts| {
+        let is_taken = |host: &str| hosts.middle(host).is_some();
+        let is_own = provider.is_some_and(|provider| is_taken(provider.origin.host()));
+        let is_cores = core.is_some_and(|core| is_taken(core.origin.host()));
+        if is_own || is_cores { Err(Reason::WebHostsTaken) } else { Ok(hosts) }
+    });
+    findings.accept("gateway.web", &span, hosts)
 }
 
 fn listen(typed: TypedList<String>, findings: &mut Findings<'_>) -> Option<Vec<SocketAddr>> {

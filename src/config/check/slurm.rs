@@ -55,6 +55,10 @@ pub(super) fn slurm(
     let poll_s = findings.number("slurm.poll_s", table.poll_s.as_ref(), POLL_S);
     let time_max_h = findings.number("slurm.time_max_h", table.time_max_h.as_ref(), TIME_MAX_H);
     let operator = if word(table.operator.as_ref(), false) { Operator::Granted } else { Operator::NotGranted };
+    let relay = match table.relay {
+        None => Some(None),
+        Some(typed) => findings.accept("slurm.relay", &typed.span(), absolute(typed.get_ref())).map(Some),
+    };
     let meant = || {
         Some(Slurm {
             commands: commands?,
@@ -63,6 +67,7 @@ pub(super) fn slurm(
             job_folder: job_folder?,
             poll: Duration::from_secs(u64::try_from(poll_s?).ok()?),
             operator,
+            relay: relay?,
             time_max_h: u32::try_from(time_max_h?).ok()?,
         })
     };
