@@ -54,6 +54,9 @@ pub(crate) enum Mode {
         after_help = "Example, for development:\n  countersign user --config ./config.toml --listen 127.0.0.1:42001"
     )]
     User(User),
+    /// Reach web interfaces of a job on one of its nodes. An instance starts it, as a step.
+    #[command(after_help = "Speaks HTTP/2 on standard input and output, and opens no port.")]
+    Relay(Relay),
     /// Connect UCloud users with local accounts.
     #[command(subcommand)]
     Connect(Connect),
@@ -126,6 +129,14 @@ pub(crate) struct User {
     /// Listen here if no socket is passed as standard input: for development, loop-back only.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+/// `countersign relay`
+#[derive(Args, Debug)]
+pub(crate) struct Relay {
+    /// A port of 127.0.0.1 that may be reached.
+    #[arg(value_name = "PORT", required = true)]
+    pub(crate) ports: Vec<u16>,
 }
 
 /// `countersign connect`

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::arguments::{Arguments, Gateway, Mode, User};
+use crate::arguments::{Arguments, Gateway, Mode, Relay, User};
 use crate::commands::Command;
 use countersign_os::daemon::Untraceable;
 
@@ -33,6 +33,7 @@ pub fn main() -> ExitCode {
         Mode::Server => processes::server(&closed, &config),
         Mode::Gateway(Gateway { listeners, attach }) => processes::gateway(&closed, config, listeners, attach),
         Mode::User(User { home, listen }) => processes::user(&closed, config, home, listen),
+        Mode::Relay(Relay { ports }) => processes::relay(&ports),
         Mode::Connect(command) => commands::run(Command::Connect(command), &config),
         Mode::Keys(command) => commands::run(Command::Keys(command), &config),
         Mode::Audit(command) => commands::run(Command::Audit(command), &config),

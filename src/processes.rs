@@ -10,6 +10,7 @@ use std::time::Duration;
 use countersign_keys::store::sealed_store::UnsealedStore;
 
 use countersign_gateway::{self as gateway, GatewayArguments, GatewayFailure, Sockets};
+use countersign_instance::relay::{self, RelayFailure};
 use countersign_instance::{self as instance, InstanceArguments, InstanceFailure};
 use countersign_os::daemon::{BeginFailure, Daemon, DaemonKind, Untraceable};
 use countersign_os::exit_code::Exit;
@@ -85,6 +86,18 @@ pub(crate) fn user(
             Exit::Failure
         }
     })
+}
+
+/// `countersign relay`
+pub(crate) fn relay(ports: &[u16]) -> ExitCode {
+    match relay::run(ports) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            log::start(); // on standard error, which the instance reads
+            tracing::error!("the relay cannot run: {}", Chain(&failure));
+            if matches!(failure, RelayFailure::Root) { Exit::Refused.into() } else { Exit::Failure.into() }
+        }
+    }
 }
 
 /// Starts a daemon and its log.

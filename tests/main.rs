@@ -26,6 +26,7 @@ mod ingress;
 mod intent_v1;
 mod jobs;
 mod jobs_poller;
+mod jobs_web;
 mod kill;
 mod mapper;
 mod mishaps;

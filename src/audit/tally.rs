@@ -59,8 +59,8 @@ pub(super) enum Counting {
     All,
 }
 
-/// The counts. Bounded by [`KINDS_MAX`], one more for each verdict, and the calls that change
-/// nothing.
+/// The counts. Bounded by [`KINDS_MAX`], one more for each verdict, the calls that change nothing,
+/// and the users with open web interfaces.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: HashMap<Kind, Count>,

@@ -92,6 +92,9 @@ impl<'g> Exchange<'g> {
     /// Answers a request.
     pub(crate) async fn answer(mut self, request: Request<Incoming>, transport: Transport) -> Answer {
         let (mut head, body) = request.into_parts();
+        if self.gateway.web_host(&head).is_some() {
+            return self.answer_web(head, body, transport).await;
+        }
         head::drop_unread(&mut head.headers);
         let mut answer = match self.admit(&head, body).await {
             Ok(answer) => answer,
@@ -205,6 +208,7 @@ impl<'g> Exchange<'g> {
             | Refusal::NotConnected
             | Refusal::NoKey
             | Refusal::Maintenance
+            | Refusal::Web(_)
             | Refusal::TooMany => Verdict::Refuse,
         };
         let reason = refusal.to_string();

@@ -25,6 +25,7 @@ mod state;
 mod tests;
 mod tls;
 mod upstream;
+mod web;
 mod websocket;
 
 use std::fs::DirBuilder;
@@ -62,6 +63,7 @@ use self::server_link::uses::Uses;
 use self::state::Gateway;
 use self::tls::CurrentKey;
 use self::upstream::Upstreams;
+use self::web::sessions::WebSessions;
 use countersign_audit::{DecisionLog, Pseudonyms};
 use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, Names, SecretFile};
 use countersign_ipc::gateway_protocol::{FromGateway, InstanceAddress, SocketAddress};
@@ -354,6 +356,9 @@ fn gateway(
         direct_at_server: limits::direct_at_server(),
         sockets: limits::of_each_user(),
         waiting_sockets: limits::of_each_user(),
+        web_hosts: config.gateway.web.clone(),
+        web_sessions: WebSessions::default(),
+        web_requests: limits::web_requests(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
         call_table: CallTableDocument::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider, &config.core.origin)?,

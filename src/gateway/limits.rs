@@ -25,6 +25,9 @@ const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// bodies and all connections. A browser has six connections, and a user a few browsers.
 const UNDER_WAY_EACH_MAX: usize = 64;
 
+/// Requests of web interfaces in flight by user: those of four HTTP/2 connections.
+const WEB_REQUESTS_EACH_MAX: usize = 512;
+
 /// Refusals by address, for senders that have shown neither Core's token nor a valid signature.
 /// Separate from public calls, so that a flood leaves other users of the address their pages.
 const REFUSALS: Rate = Rate::new(1_024, 64);
@@ -53,6 +56,12 @@ pub(crate) fn public_at_server() -> Arc<Counted<IpAddr>> {
 /// Limits the direct calls that the server answers.
 pub(crate) fn direct_at_server() -> Arc<Counted<Username>> {
     Counted::new(room::DIRECT, room::DIRECT_EACH)
+}
+
+/// Limits the requests of web interfaces of one user at a time. A page of many modules asks for all
+/// at once.
+pub(crate) fn web_requests() -> Arc<Counted<Username>> {
+    Counted::new(usize::MAX, WEB_REQUESTS_EACH_MAX)
 }
 
 /// Limits the requests, or the sockets, of one user at a time. The number of connections bounds

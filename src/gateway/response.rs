@@ -18,7 +18,8 @@ use bytes::Bytes;
 use countersign_keys::verify::Class;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, RETRY_AFTER,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Collected, Limited};
@@ -31,9 +32,10 @@ use crate::http1::upgrade::{Key, UpgradeRejection, WEBSOCKET};
 use crate::limits::COME_BACK_AFTER;
 use crate::pipeline::deposits::DepositRejection;
 use crate::response::gzip::GzipBody;
-use crate::response::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
+use crate::response::refusal::{Failure, Refusal, SocketRejection, StepUpRejection, WebRejection};
 use crate::response::request_id::RequestId;
 use crate::upstream::{UpstreamBody, UpstreamFailure};
+use crate::web::body::ApplicationBody;
 use countersign_ipc::error_code::{ErrorCode, end_of_results};
 
 /// Longest refusal of an instance that is read whole, in bytes: a sentence in JSON.
@@ -58,6 +60,8 @@ pub(crate) enum AnswerBody {
     Upstream(Box<UpstreamBody>),
     /// Streamed from upstream and compressed.
     Gzip(Box<GzipBody>),
+    /// Streamed from an application's web interface.
+    Application(Box<ApplicationBody>),
 }
 
 /// A response of the gateway.
@@ -118,6 +122,7 @@ impl ErrorResponse {
                 "you have no valid key at this provider: connect to it again in this browser",
             ),
             Refusal::Maintenance => Self::row(ErrorCode::Maintenance),
+            Refusal::Web(rejection) => Self::of_web(*rejection),
             Refusal::Socket(rejection) => Self::of_socket(*rejection),
             Refusal::Failure(failure) => Self::of_failure(failure),
         }
@@ -131,6 +136,27 @@ impl ErrorResponse {
             | SocketRejection::Message(_)
             | SocketRejection::Silent => Self::row(ErrorCode::Malformed).and_close(),
             SocketRejection::TooFast => Self::row(ErrorCode::TooMany).and_close(),
+        }
+    }
+
+    const fn of_web(rejection: WebRejection) -> Self {
+        match rejection {
+            WebRejection::NoSession => {
+                Self::own(ErrorCode::Forbidden, "this address alone opens nothing: open the job's interface in UCloud")
+            }
+            WebRejection::OtherPage => Self::own(ErrorCode::Forbidden, "not for pages of this origin").and_close(),
+            WebRejection::Ended => {
+                Self::own(ErrorCode::NotFound, "the job, or your time in its interface, has ended: open it in UCloud")
+            }
+            WebRejection::NotThere => Self::own(
+                ErrorCode::NoAnswer,
+                "the application does not answer. It may still be starting: reload this page in a moment",
+            ),
+            WebRejection::Foreign => Self::own(
+                ErrorCode::Forbidden,
+                "another account has taken the application's port on its node: start the job again",
+            ),
+            WebRejection::Refused => Self::own(ErrorCode::Malformed, "the request cannot be passed on"),
         }
     }
 
@@ -280,11 +306,14 @@ pub(crate) async fn message_of(answer: Answer, stream_id: &str) -> String {
 }
 
 /// 101: the connection becomes a WebSocket.
-pub(crate) fn switching(key: &Key) -> Answer {
+pub(crate) fn switching(key: &Key, protocol: Option<HeaderValue>) -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     answer.headers_mut().insert(UPGRADE, WEBSOCKET);
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Some(protocol) = protocol {
+        answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
     if let Ok(accept) = HeaderValue::from_str(&key.accept()) {
         answer.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
@@ -356,6 +385,15 @@ pub(crate) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) 
     }
 }
 
+/// Adds to an application's answer what keeps its origin apart from all others of the site.
+pub(crate) fn finish_application(answer: &mut Answer, transport: Transport) {
+    let headers = answer.headers_mut();
+    headers.insert(HeaderName::from_static("origin-agent-cluster"), HeaderValue::from_static("?1"));
+    if transport == Transport::Tls {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Transport {
     Tls,
@@ -380,6 +418,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Upstream(body) => Pin::new(body.as_mut()).poll_frame(cx),
             Self::Gzip(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Self::Application(body) => Pin::new(body.as_mut()).poll_frame(cx),
         }
     }
 
@@ -388,6 +427,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Upstream(body) => body.is_end_stream(),
             Self::Gzip(body) => body.is_end_stream(),
+            Self::Application(body) => body.is_end_stream(),
         }
     }
 
@@ -396,6 +436,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Self::Upstream(body) => body.size_hint(),
             Self::Gzip(body) => body.size_hint(),
+            Self::Application(body) => body.size_hint(),
         }
     }
 }
@@ -438,7 +479,7 @@ mod tests {
     fn v61_what_an_intent_lacks_is_one_answer() {
         let body = |rejection: IntentRejection| match refused(&rejection.into(), Version::HTTP_11).into_body() {
             AnswerBody::Whole(bytes) => bytes,
-            AnswerBody::Upstream(_) | AnswerBody::Gzip(_) => panic!("whole"),
+            AnswerBody::Upstream(_) | AnswerBody::Gzip(_) | AnswerBody::Application(_) => panic!("whole"),
         };
         let first = body(IntentRejection::UnknownKey);
         for rejection in [IntentRejection::Signature, IntentRejection::Username, IntentRejection::Audience] {

@@ -23,8 +23,9 @@ use crate::response::request_id::RequestIds;
 use crate::server_link::key_cache::KeyCache;
 use crate::server_link::uses::Uses;
 use crate::upstream::Upstreams;
+use crate::web::sessions::WebSessions;
 use countersign_audit::DecisionLog;
-use countersign_config::CurrentMaintenance;
+use countersign_config::{CurrentMaintenance, WebHosts};
 use countersign_ipc::gateway_protocol::InstanceAddress;
 use countersign_os::clock::Clock;
 use countersign_os::limits::{Counted, RateLimiter};
@@ -67,6 +68,11 @@ pub(crate) struct Gateway {
     pub(crate) sockets: Arc<Counted<Username>>,
     /// Sockets by user that Core opened and on which nothing was permitted yet.
     pub(crate) waiting_sockets: Arc<Counted<Username>>,
+    /// Where web interfaces of jobs are; `None` if there are none.
+    pub(crate) web_hosts: Option<WebHosts>,
+    pub(crate) web_sessions: WebSessions,
+    /// Requests of web interfaces in flight, by user.
+    pub(crate) web_requests: Arc<Counted<Username>>,
     pub(crate) cors: Cors,
     pub(crate) call_table: CallTableDocument,
     pub(crate) pages: Pages,

@@ -23,6 +23,7 @@ mod sessions;
 mod sockets;
 mod step_up;
 mod unsigned;
+mod web;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -57,6 +58,7 @@ use crate::server_link::uses::Uses;
 use crate::state::Gateway;
 use crate::tests::fixtures::{ORIGIN, Signer, terms};
 use crate::upstream::Upstreams;
+use crate::web::sessions::WebSessions;
 use countersign_audit::DecisionLog;
 use countersign_config::{Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
 use countersign_ipc::gateway_protocol::{
@@ -293,6 +295,9 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         direct_at_server: limits::direct_at_server(),
         sockets: limits::of_each_user(),
         waiting_sockets: limits::of_each_user(),
+        web_hosts: None,
+        web_sessions: WebSessions::default(),
+        web_requests: limits::web_requests(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
         call_table: CallTableDocument::new(&calls, &Default::default()).unwrap(),
         pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),

@@ -5,6 +5,7 @@
 //! instance sees no byte of a refused one (P1, P5, V52, V53). Opens a refused handshake of Core's
 //! and sends the refusal on the socket, because Core crashes on another response (V76).
 
+mod application;
 mod close;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -24,9 +25,9 @@ use countersign_keys::request::{PresentedSocket, RequestRejection};
 use countersign_keys::secret::Secret;
 use countersign_keys::session::{PresentedSession, ProofNeed};
 use countersign_keys::verify::Rejection;
-use http::Request;
-use http::header::UPGRADE;
+use http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::request::Parts;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -34,7 +35,7 @@ use hyper_util::rt::TokioIo;
 use self::refused::Refused;
 use self::rpc::Rpc;
 use self::shell::{Shell, Stage};
-use self::tunnel::Tunnel;
+use self::tunnel::{Kind, Tunnel};
 use crate::exchange::Exchange;
 use crate::http1::head::{self, HeadRejection, Purpose};
 use crate::http1::message_filter::Early;
@@ -75,17 +76,21 @@ impl Exchange<'_> {
     ) -> Answer {
         let upgrading = hyper::upgrade::on(&mut request);
         let (mut head, _body) = request.into_parts();
+        if self.gateway.web_host(&head).is_some() {
+            return self.upgrade_web(head, upgrading, pending, answering, transport).await;
+        }
         head::drop_unread(&mut head.headers);
         let mut answer = match self.admit_socket(&head, &pending).await {
             Ok((_, Outcome::Answered(answer))) => answer,
             Ok((key, Outcome::Admitted(socket))) => {
+                let protocol = socket.protocol(&head);
                 tokio::spawn(async move {
                     if let Ok(upgraded) = upgrading.await {
                         socket.run(upgraded, pending).await;
                     }
                     drop(answering); // until here the connection's idle timer was paused
                 });
-                response::switching(&key)
+                response::switching(&key, protocol)
             }
             Err(refusal) => self.refuse(refusal, head.version).await.0,
         };
@@ -106,7 +111,9 @@ impl Exchange<'_> {
             fetch_metadata::check(route, &head.headers)?;
         }
         let socket = match route {
-            Some(Route::Session(endpoint @ (SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket))) => {
+            Some(Route::Session(
+                endpoint @ (SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket | SessionEndpoint::VncSocket),
+            )) => {
                 let key = upgrade::read(head)?;
                 gateway.cors.admitted(&head.headers)?;
                 pending.check_last()?; // before anything is consumed
@@ -148,7 +155,8 @@ impl Exchange<'_> {
             let username = opened.username.clone();
             Admitted::Shell(Shell { gateway, username, stage: Stage::Open(opened) })
         } else {
-            Admitted::Tunnel(Tunnel { gateway, opened })
+            let is_desktop = endpoint == SessionEndpoint::VncSocket;
+            Admitted::Tunnel(Tunnel { gateway, opened, kind: if is_desktop { Kind::Desktop } else { Kind::Upload } })
         }))
     }
 
@@ -227,6 +235,15 @@ fn is_of_time(refusal: &Refusal) -> bool {
 }
 
 impl Admitted {
+    /// The subprotocol that is chosen. Viewers of desktops offer one, and browsers take no socket
+    /// without it.
+    fn protocol(&self, head: &Parts) -> Option<HeaderValue> {
+        let Self::Tunnel(Tunnel { kind: Kind::Desktop, .. }) = self else { return None };
+        let offered = head.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let mut offered = offered.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        offered.any(|one| one.trim_ascii() == b"binary").then(|| HeaderValue::from_static("binary"))
+    }
+
     async fn run(self, upgraded: Upgraded, pending: PendingUpgrade) {
         let PendingUpgrade { passage, number, stop, client } = pending;
         if let Err(early) = passage.open(number) {

@@ -75,8 +75,14 @@ impl Instance {
                     Err(error) => whole(error.reply()),
                 }
             }
-            Ok((Scope::Shell { .. } | Scope::JobShell(_), _)) => {
-                whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket"))
+            Ok((Scope::Web(interface), Served::Plain(evidence))) => {
+                self.open_web(&permit, interface, head, evidence).await
+            }
+            Ok((Scope::Shell { .. } | Scope::JobShell(_) | Scope::Vnc(_), _)) => {
+                whole(ErrorCode::NotFound.reply_with("a terminal or a desktop comes over a WebSocket"))
+            }
+            Ok((Scope::Web(_), Served::Sealed(_) | Served::SealedBefore)) => {
+                whole(ErrorCode::NotFound.reply_with("a web interface cannot be sealed"))
             }
             Err(error) => whole(ErrorCode::NotFound.reply_with(&error.to_string())),
         }
@@ -107,7 +113,9 @@ impl Instance {
         self.files.drive_numbers().learn_for(permit.items()).await;
         match Call::of(permit) {
             Call::Files(request) => self.perform_files(permit, request, within).await,
-            Call::Issue(kind) => issue::issue(permit, kind, &self.files, &self.sessions, &self.jobs).await,
+            Call::Issue(kind) => {
+                issue::issue(permit, kind, &self.files, &self.sessions, &self.jobs, self.web.hosts()).await
+            }
             Call::Drives(call) => user_made::answer(permit, call, &self.files, self.drive_maker.as_ref()).await,
             Call::InstallSshKeys { keys } => self.install_ssh_keys(keys).await,
             Call::ControlTask(control) => self.control_task(permit.username(), &control),

@@ -8,13 +8,17 @@ mod create;
 mod end;
 pub(crate) mod error;
 pub(crate) mod follow;
+pub(crate) mod interface;
+mod interfaces;
 mod prepare;
 mod record;
+pub(crate) mod relay;
 mod settle;
 pub(crate) mod shell;
 mod specification;
 mod store;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,6 +34,7 @@ use tokio::time::{Duration, timeout};
 
 use self::error::JobsError;
 use self::record::{Record, RecordState};
+use self::relay::Relays;
 use self::store::JobRecords;
 use crate::account::OwnAccount;
 use crate::call::{JobsCall, text};
@@ -57,6 +62,9 @@ struct Site {
     files: Files,
     uid: u32,
     login: Login,
+    relays: Relays,
+    /// This program on the nodes.
+    relay_program: PathBuf,
     /// Submissions and clean-ups that outlive their requests.
     under_way: AtomicUsize,
 }
@@ -75,6 +83,8 @@ impl Jobs {
             files: files.clone(),
             uid: account.uid().0,
             login: account.login(),
+            relays: Relays::default(),
+            relay_program: relay::program(slurm.relay.as_ref()),
             under_way: AtomicUsize::new(0),
         };
         Self(config.slurm.as_ref().map(|slurm| Arc::new(site(slurm))))

@@ -21,6 +21,7 @@ mod idle;
 mod jobs;
 mod keys;
 mod listener;
+pub mod relay;
 mod repair;
 mod search;
 mod server_link;
@@ -32,6 +33,7 @@ mod terminal;
 mod umask;
 mod uploads;
 mod verifier;
+mod web;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -61,6 +63,7 @@ use crate::state::Instance;
 use crate::terminal::Shells;
 use crate::uploads::websocket::Uploads;
 use crate::verifier::Verifier;
+use crate::web::WebSessions;
 use crate::websocket::Sockets;
 use countersign_audit::DecisionLog;
 use countersign_config::{Config, ConfigError, Drive, Launch, UNFINISHED};
@@ -195,8 +198,9 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceF
         Searches::of(Arc::clone(files.drives())),
     );
     let drive_maker = DriveMaker::of(&files, config);
+    let web = WebSessions::at(config.gateway.web.clone());
     let (home, log) = (account.home().to_owned(), DecisionLog::to(log.into()));
-    Ok(Instance { verifier, files, drive_maker, direct, jobs, ssh_keys, sessions, sockets, home, log })
+    Ok(Instance { verifier, files, drive_maker, direct, jobs, ssh_keys, sessions, sockets, web, home, log })
 }
 
 async fn serve(

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::downloads::body::whole;
 use crate::idle::IdleTimer;
 use crate::state::Instance;
+use crate::web;
 use crate::websocket;
 use countersign_ipc::http::{Limits, serve_connection};
 use countersign_ipc::peer::Peer;
@@ -108,6 +109,9 @@ where
     tokio::spawn(async move {
         let answer = |request| async {
             let _under_way = idle_timer.begin();
+            if web::is_asked(&request) {
+                return web::answer(&instance, &idle_timer, request).await;
+            }
             if websocket::is_asked(&request) {
                 return whole(websocket::upgrade(&instance, &idle_timer, request).await);
             }

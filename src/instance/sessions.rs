@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use self::instance_key::InstanceKey;
 use self::served::Served;
 use crate::account::OwnAccount;
+use crate::jobs::interface::Interface;
 use crate::jobs::shell::JobShell;
 use crate::uploads::chunked::Upload;
 use countersign_config::{Config, Terminals};
@@ -83,6 +84,20 @@ pub(crate) enum Scope {
     },
     /// A shell in a job.
     JobShell(JobShell),
+    /// A job's web interface.
+    Web(Interface),
+    /// A job's desktop.
+    Vnc(Interface),
+}
+
+impl Scope {
+    /// Whether its sessions can be sealed: browsers and viewers know no seal.
+    const fn can_be_sealed(&self) -> bool {
+        match self {
+            Self::Download { .. } | Self::Upload(_) | Self::Shell { .. } | Self::JobShell(_) => true,
+            Self::Web(_) | Self::Vnc(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -176,7 +191,12 @@ impl Sessions {
     pub(crate) fn endpoint(&self, websocket: bool, below: &str) -> String {
         let origin = self.audience.as_str();
         let origin = if websocket { origin.replacen("http", "ws", 1) } else { origin.to_owned() };
-        format!("{origin}/ucloud/{}/{below}", self.provider)
+        format!("{origin}{}", self.path(below))
+    }
+
+    /// The path of one of the provider's endpoints.
+    pub(crate) fn path(&self, below: &str) -> String {
+        format!("/ucloud/{}/{below}", self.provider)
     }
 
     /// The provider's origin, for WebSockets.
@@ -195,8 +215,8 @@ impl Sessions {
         let key = self.key.as_ref().ok_or(IssueError::NoKey)?;
         let now = Clock::System.now()?;
         let seal = match self.seal {
-            SealNeed::Required | SealNeed::Preferred => Some(SealKey::derive(random_bytes()?)),
-            SealNeed::Off => None,
+            SealNeed::Required | SealNeed::Preferred if scope.can_be_sealed() => Some(SealKey::derive(random_bytes()?)),
+            SealNeed::Required | SealNeed::Preferred | SealNeed::Off => None,
         };
         let claim = seal.as_ref().map(SealKey::claim);
         let (audience, lifetime_s) = (&self.audience, self.lifetime_s);

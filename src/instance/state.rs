@@ -10,6 +10,7 @@ use crate::jobs::Jobs;
 use crate::sessions::Sessions;
 use crate::ssh_keys::SshKeys;
 use crate::verifier::Verifier;
+use crate::web::WebSessions;
 use crate::websocket::sockets::Sockets;
 use countersign_audit::DecisionLog;
 
@@ -28,6 +29,8 @@ pub(crate) struct Instance {
     pub(super) ssh_keys: SshKeys,
     pub(super) sessions: Sessions,
     pub(super) sockets: Sockets,
+    /// Web interfaces of jobs.
+    pub(super) web: WebSessions,
     /// The home directory, for messages to the user that name files in it.
     pub(super) home: PathBuf,
     pub(super) log: DecisionLog,
@@ -48,6 +51,7 @@ impl Instance {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let over = self.sessions.take_expired();
+            let _open = self.web.count();
             if !over.is_empty() {
                 let _ = tokio::task::spawn_blocking(move || drop(over)).await;
             }
@@ -59,8 +63,8 @@ impl Instance {
         self.files.under_way().saturating_add(self.jobs.under_way())
     }
 
-    /// How many transfers and terminals are open.
+    /// How many transfers, terminals and web interfaces are open.
     pub(crate) fn open_sessions(&self) -> usize {
-        self.sessions.count_open()
+        self.sessions.count_open().saturating_add(self.web.count())
     }
 }

@@ -248,9 +248,11 @@ pub(super) fn present_session(endpoint: SessionEndpoint, head: &Parts) -> Result
     let headers = &head.headers;
     let piece = match endpoint {
         SessionEndpoint::ChunkedUpload => session_headers::piece(headers)?,
-        SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => {
-            Piece::without_bytes(session_headers::enc(headers)?)
-        }
+        SessionEndpoint::Download
+        | SessionEndpoint::UploadSocket
+        | SessionEndpoint::ShellSocket
+        | SessionEndpoint::Web
+        | SessionEndpoint::VncSocket => Piece::without_bytes(session_headers::enc(headers)?),
     };
     let token = session_headers::header(headers, SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
     PresentedSession::parse(endpoint, token, session_headers::header(headers, PROOF)?, piece)

@@ -8,7 +8,7 @@ pub(crate) mod frames;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handshake;
-mod key_watch;
+pub(crate) mod key_watch;
 mod rpc;
 pub(crate) mod session_socket;
 pub(crate) mod sockets;
@@ -50,6 +50,7 @@ use crate::terminal::{self, Opened};
 use crate::uploads;
 use crate::uploads::websocket::{Target, UploadRequest};
 use crate::verifier::{AuditContext, Refusal, present_session};
+use crate::web::Desktop;
 use countersign_ipc::error_code::{ErrorCode, Reply};
 
 /// How long the connection may take to become a socket after the instance has accepted the upgrade.
@@ -69,6 +70,7 @@ enum Work {
 enum Session {
     Shell(Opened),
     Upload(UploadRequest),
+    Desktop(Desktop),
 }
 
 enum UpgradeError {
@@ -167,16 +169,19 @@ fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, UpgradeError> {
 async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Parts) -> Result<Work, UpgradeError> {
     let mut audit = AuditContext::default();
     let outcome = match endpoint {
-        SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket => present_session(endpoint, head)
-            .map_err(Refusal::from)
-            .and_then(|presented| instance.verify_session(presented, &mut audit)),
-        SessionEndpoint::Download | SessionEndpoint::ChunkedUpload => Err(Rejection::NoSuchCall.into()),
+        SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket | SessionEndpoint::VncSocket => {
+            let presented = present_session(endpoint, head).map_err(Refusal::from);
+            presented.and_then(|presented| instance.verify_session(presented, &mut audit))
+        }
+        SessionEndpoint::Download | SessionEndpoint::ChunkedUpload | SessionEndpoint::Web => {
+            Err(Rejection::NoSuchCall.into())
+        }
     };
     let permit = instance.log_decision(head, &audit, outcome)?;
     let (scope, served) = instance.sessions.open(&permit).map_err(UpgradeError::Session)?;
     let (hash, key) = (permit.session().hash(), audit.username.zip(audit.kid));
     let of = match carriage(served) {
-        Ok(carriage) => session(instance, endpoint, scope).await.map(|of| (of, carriage)),
+        Ok(carriage) => session(instance, (endpoint, head), scope).await.map(|of| (of, carriage)),
         Err(error) => Err(error),
     };
     match of {
@@ -201,8 +206,13 @@ fn carriage(served: Served) -> Result<Carriage, UpgradeError> {
     })
 }
 
-/// Prepares the work of a granted session: opens a terminal's folder, or reads an upload's target.
-async fn session(instance: &Instance, endpoint: SessionEndpoint, scope: Scope) -> Result<Session, UpgradeError> {
+/// Prepares the work of a granted session: opens a terminal's folder, reads an upload's target, or
+/// connects to a desktop.
+async fn session(
+    instance: &Instance,
+    (endpoint, head): (SessionEndpoint, &Parts),
+    scope: Scope,
+) -> Result<Session, UpgradeError> {
     Ok(match (endpoint, scope) {
         (SessionEndpoint::ShellSocket, Scope::Shell { folder }) => {
             Session::Shell(Opened::Folder(instance.files.open_folder(&folder).await?))
@@ -217,9 +227,18 @@ async fn session(instance: &Instance, endpoint: SessionEndpoint, scope: Scope) -
             let policy = ConflictPolicy::parse(&upload.policy).map_err(error)?;
             Session::Upload(UploadRequest { target, policy, consent: upload.consent })
         }
-        (_, Scope::Download { .. } | Scope::Upload(_) | Scope::Shell { .. } | Scope::JobShell(_)) => {
-            return Err(ErrorCode::NotFound.into());
+        (SessionEndpoint::VncSocket, Scope::Vnc(interface)) => {
+            Session::Desktop(instance.open_vnc(&interface, head).await.map_err(UpgradeError::Jobs)?)
         }
+        (
+            _,
+            Scope::Download { .. }
+            | Scope::Upload(_)
+            | Scope::Shell { .. }
+            | Scope::JobShell(_)
+            | Scope::Web(_)
+            | Scope::Vnc(_),
+        ) => return Err(ErrorCode::NotFound.into()),
     })
 }
 
@@ -248,6 +267,11 @@ impl Admitted {
                             let socket = SessionSocket::open(stream, carriage, content, message_max).await;
                             sockets.shells.run(socket, opened).await;
                         }
+                        Session::Desktop(desktop) => match carriage {
+                            Carriage::Plain(_evidence) => desktop.run(stream).await,
+                            // Tokens for desktops offer no seal.
+                            Carriage::Sealed(_) => {}
+                        },
                         Session::Upload(request) => {
                             let (content, message_max) = (Content::Binary, uploads::websocket::MESSAGE_MAX);
                             let socket = SessionSocket::open(stream, carriage, content, message_max).await;

@@ -19,4 +19,6 @@ pub mod room;
 pub mod server_protocol;
 pub mod session_headers;
 pub mod tcp_proof;
+pub mod web;
+pub mod web_connections;
 pub mod within;

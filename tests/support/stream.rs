@@ -24,7 +24,16 @@ pub(crate) struct Browser(WebSocketStream<Box<dyn Stream>>);
 /// Opens a WebSocket as a browser or as Core does; returns the status if that is refused.
 pub(crate) async fn open(centre: &TestSite, target: &str, headers: &[(&'static str, &str)]) -> Result<Browser, u16> {
     let origin = centre.origin();
-    let authority = origin.split_once("://").unwrap().1;
+    open_at(centre, origin.split_once("://").unwrap().1, target, headers).await
+}
+
+/// [`open`], at another host name of the gateway.
+pub(crate) async fn open_at(
+    centre: &TestSite,
+    authority: &str,
+    target: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Browser, u16> {
     let mut request = format!("ws://{authority}{target}").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());

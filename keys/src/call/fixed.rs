@@ -134,15 +134,21 @@ pub enum SessionEndpoint {
     UploadSocket,
     /// A shell over a WebSocket.
     ShellSocket,
+    /// The web interface of a job, at that interface's own host name.
+    Web,
+    /// The desktop of a job over a WebSocket, as noVNC speaks to websockify.
+    VncSocket,
 }
 
 impl SessionEndpoint {
     /// Every endpoint, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 4] = [
+    pub const ALL: [(Self, Method, &'static str); 6] = [
         (Self::Download, Method::Get, Self::Download.path()),
         (Self::ChunkedUpload, Method::Post, Self::ChunkedUpload.path()),
         (Self::UploadSocket, Method::Get, Self::UploadSocket.path()),
         (Self::ShellSocket, Method::Get, Self::ShellSocket.path()),
+        (Self::Web, Method::Get, Self::Web.path()),
+        (Self::VncSocket, Method::Get, Self::VncSocket.path()),
     ];
 
     /// The calls whose tokens are redeemed here.
@@ -152,6 +158,7 @@ impl SessionEndpoint {
             Self::Download => &[names::FILES_CREATE_DOWNLOAD],
             Self::ChunkedUpload | Self::UploadSocket => &[names::FILES_CREATE_UPLOAD],
             Self::ShellSocket => &[names::JOBS_OPEN_TERMINAL_IN_FOLDER, names::JOBS_OPEN_INTERACTIVE_SESSION],
+            Self::Web | Self::VncSocket => &[names::JOBS_OPEN_INTERACTIVE_SESSION],
         }
     }
 
@@ -163,6 +170,8 @@ impl SessionEndpoint {
             Self::ChunkedUpload => "chunked/upload",
             Self::UploadSocket => "upload",
             Self::ShellSocket => "websocket",
+            Self::Web => "authorize-app",
+            Self::VncSocket => "vnc",
         }
     }
 }

@@ -84,11 +84,26 @@ pub(crate) fn drop_unread(headers: &mut HeaderMap) {
 
 /// Refuses an ambiguous head.
 pub(crate) fn check(head: &Parts, purpose: Purpose) -> Result<(), HeadRejection> {
+    check_target(head)?;
+    check_headers(head, purpose)
+}
+
+/// As [`check`], for an application's own paths and methods. The next parser is hyper's, as here.
+pub(crate) fn check_web(head: &Parts, purpose: Purpose) -> Result<(), HeadRejection> {
+    let is_absolute =
+        head.version == Version::HTTP_11 && (head.uri.scheme().is_some() || head.uri.authority().is_some());
+    let is_own = [http::Method::CONNECT, http::Method::TRACE].contains(&head.method);
+    if is_absolute || is_own || !head.uri.path().starts_with('/') {
+        return Err(HeadRejection::Target);
+    }
+    check_headers(head, purpose)
+}
+
+fn check_headers(head: &Parts, purpose: Purpose) -> Result<(), HeadRejection> {
     match head.version {
         Version::HTTP_11 | Version::HTTP_2 => {}
         _ => return Err(HeadRejection::Version),
     }
-    check_target(head)?;
     // HTTP/1.1 heads had both checked before they were parsed. The length of an HTTP/2 list is that
     // of its names and values.
     let length: usize = head.headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();

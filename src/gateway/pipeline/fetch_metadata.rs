@@ -20,6 +20,9 @@ const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 /// The navigation of a download: in a window, or in a frame that a page hides.
 const DOWNLOAD: &[&str] = &["document", "iframe", "empty"];
 
+/// The navigation of a window.
+const DOCUMENT: &[&str] = &["document"];
+
 /// `fetch` and `XMLHttpRequest` alone.
 const FETCH: &[&str] = &["empty"];
 
@@ -51,7 +54,11 @@ const fn allowed(route: &Route) -> Option<&'static [&'static str]> {
     match route {
         Route::Public(PublicCall::ConnectPage | PublicCall::KeysPage | PublicCall::SignerPage) => None,
         Route::Session(SessionEndpoint::Download) => Some(DOWNLOAD),
-        Route::Socket | Route::Session(SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket) => Some(SOCKET),
+        Route::Session(SessionEndpoint::Web) => Some(DOCUMENT),
+        Route::Socket
+        | Route::Session(SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket | SessionEndpoint::VncSocket) => {
+            Some(SOCKET)
+        }
         Route::Public(_) | Route::Private(_) | Route::Direct(_) | Route::Session(SessionEndpoint::ChunkedUpload) => {
             Some(FETCH)
         }

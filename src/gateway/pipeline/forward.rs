@@ -19,21 +19,31 @@ use countersign_keys::request::{AUTHORIZATION, SIGNED_INTENT, USERNAME};
 use countersign_keys::session::SessionPermit;
 use futures_util::SinkExt as _;
 use futures_util::stream::SplitSink;
+use http::HeaderValue;
+use http::header::{CONNECTION, HOST, UPGRADE};
 use http::request::Parts;
+use hyper::body::Incoming;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http1::body::StreamedBody;
-use crate::http1::upgrade::Key;
+use crate::http1::upgrade::{Key, WEBSOCKET};
 use crate::pipeline::budget::Budget;
+use crate::pipeline::instance::Reuse;
 use crate::response::instance_answer::InstanceAnswer;
 use crate::response::refusal::{Failure, Refusal};
 use crate::response::request_id::RequestId;
+use crate::state::Gateway;
 use crate::upstream::{
     Connection, Stream, Switching, UpstreamFailure, UpstreamRequest, UpstreamRequestHead, Upstreams,
 };
+use crate::web::body::SentBody;
+use crate::web::sessions::WebPermit;
 use crate::websocket::message::{self, Cancel, Written};
+use countersign_config::WebPlace;
 use countersign_ipc::session_headers::{CONTENT_DIGEST, ENC, OFFSET, SESSION_TOKEN, TOTAL};
+use countersign_ipc::web::{WEB_PLACE, WEB_SESSION, strip_request};
+use countersign_ipc::web_connections::speak;
 use countersign_ipc::within::{self, WITHIN};
 
 /// Headers of a session's request that are passed on. Each describes the bytes, and occurs at most
@@ -45,6 +55,12 @@ pub(crate) type ToInstance = SplitSink<WebSocketStream<Stream>, Message>;
 
 /// How long an instance may take to accept a message.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// [`WEB_PLACE`], as text.
+const PLACE: &str = "ucloud-web-place";
+
+/// How long an application may take to begin its answer: as long as its instance waits.
+const APPLICATION_WITHIN: Duration = Duration::from_secs(15 * 60 + 5);
 
 /// The client's address of a public request. Shown to the user who approves a key; no check relies
 /// on it.
@@ -180,6 +196,83 @@ pub(crate) async fn session_socket(
         request = request.header(ENC, [&enc.to_base64url()]);
     }
     Ok(connection.switch(&request.without_body()?, &key.accept()).await?)
+}
+
+/// Redeems a token for a web interface at the instance that issued it.
+pub(crate) async fn web_opening(
+    permit: SessionPermit<'_>,
+    provider: &ProviderId,
+    place: &WebPlace,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<InstanceAnswer, Failure> {
+    let path = format!("/ucloud/{provider}/{}", permit.session().endpoint().path());
+    let mut request = UpstreamRequest::begin(Method::Get, &path)
+        .header("x-request-id", [id.as_str()])
+        .header(SESSION_TOKEN, [permit.token()])
+        .header(PLACE, [&place.to_string()]);
+    if let Some(proof) = permit.proof() {
+        request = request.header(SIGNED_INTENT, [proof]);
+    }
+    send(request.body(Bytes::new())?, upstreams, connection).await
+}
+
+/// Passes on a request of a web session to the instance, which knows its application.
+pub(crate) async fn to_application(
+    permit: &WebPermit,
+    gateway: &Gateway,
+    head: &Parts,
+    body: SentBody,
+    id: &RequestId,
+) -> Result<http::Response<Incoming>, Refusal> {
+    let session = permit.session();
+    let mut sender = match session.connections().take() {
+        Some(sender) => sender,
+        None => {
+            let connection = gateway.connect_by(Reuse::Fresh, session.username()).await?;
+            speak(connection.into_stream()).await.map_err(Failure::from)?
+        }
+    };
+    let is_upgrade = head.headers.contains_key(UPGRADE);
+    let request = web_request(permit, head, body, id)?;
+    let answer = tokio::time::timeout(APPLICATION_WITHIN, sender.send_request(request)).await;
+    let answer = answer.map_err(|_elapsed| UpstreamFailure::Slow)?.map_err(Failure::from)?;
+    if !is_upgrade {
+        session.connections().keep(sender);
+    }
+    Ok(answer)
+}
+
+/// The request with the session's secret in the place of its cookie. The instance judges secret and
+/// host again, and writes the head that the application sees.
+fn web_request(
+    permit: &WebPermit,
+    head: &Parts,
+    body: SentBody,
+    id: &RequestId,
+) -> Result<http::Request<SentBody>, UpstreamFailure> {
+    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let mut headers = head.headers.clone();
+    strip_request(&mut headers);
+    let authority = headers.remove(HOST).or_else(|| {
+        let authority = head.uri.authority()?;
+        HeaderValue::from_str(authority.as_str()).ok()
+    });
+    let written = |text: &str| HeaderValue::from_str(text).map_err(|_| UpstreamFailure::InvalidResponse);
+    headers.insert(HOST, authority.ok_or(UpstreamFailure::InvalidResponse)?);
+    headers.insert(WEB_SESSION, written(&permit.secret().expose())?);
+    headers.insert(WEB_PLACE, written(&permit.session().place().to_string())?);
+    headers.insert("x-request-id", written(id.as_str())?);
+    if head.headers.contains_key(UPGRADE) {
+        headers.insert(UPGRADE, WEBSOCKET);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    }
+    let mut request = http::Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = target.parse().map_err(|_| UpstreamFailure::InvalidResponse)?;
+    *request.headers_mut() = headers;
+    Ok(request)
 }
 
 /// Passes on a message of an open session.

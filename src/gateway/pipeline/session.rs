@@ -52,9 +52,11 @@ impl Exchange<'_> {
         let answer = self.record_answer(sent).await;
         let content = match endpoint {
             SessionEndpoint::Download => Content::File { range_asked: head.headers.contains_key(RANGE) },
-            SessionEndpoint::ChunkedUpload | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => {
-                Content::Json
-            }
+            SessionEndpoint::ChunkedUpload
+            | SessionEndpoint::UploadSocket
+            | SessionEndpoint::ShellSocket
+            | SessionEndpoint::Web
+            | SessionEndpoint::VncSocket => Content::Json,
         };
         Ok(answer.pass_on(content)?)
     }
@@ -132,7 +134,10 @@ impl<'h> Asked<'h> {
         let query = Query::read(head.uri.query().unwrap_or_default())?;
         let (from_query, piece) = match endpoint {
             SessionEndpoint::ChunkedUpload => (None, session_headers::piece(&head.headers)?),
-            SessionEndpoint::Download | SessionEndpoint::UploadSocket => (query.token, Piece::without_bytes(query.enc)),
+            SessionEndpoint::Download
+            | SessionEndpoint::UploadSocket
+            | SessionEndpoint::Web
+            | SessionEndpoint::VncSocket => (query.token, Piece::without_bytes(query.enc)),
             SessionEndpoint::ShellSocket => (query.session, Piece::without_bytes(query.enc)),
         };
         let is_chunk = endpoint == SessionEndpoint::ChunkedUpload;

@@ -43,7 +43,12 @@ impl ForPages {
             Route::Session(SessionEndpoint::Download) => Some(Self::Download),
             Route::Session(SessionEndpoint::ChunkedUpload) => Some(Self::Chunk),
             // WebSockets have no preflight; their handshake checks the origin.
-            Route::Session(SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket) | Route::Socket => None,
+            Route::Session(
+                SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket | SessionEndpoint::VncSocket,
+            )
+            | Route::Socket => None,
+            // Opened by navigation, in a window of its own.
+            Route::Session(SessionEndpoint::Web) => None,
             Route::Public(_) | Route::Private(_) | Route::Direct(_) => None,
         }
     }

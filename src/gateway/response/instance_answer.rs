@@ -114,6 +114,12 @@ impl InstanceAnswer {
         Ok(answer)
     }
 
+    /// The whole body of a success, for the gateway alone; `None` if it is too long or breaks off.
+    pub(crate) async fn into_bytes(self, max: usize) -> Option<Bytes> {
+        let read = tokio::time::timeout(REFUSAL_WITHIN, Limited::new(self.body, max).collect()).await;
+        read.ok().and_then(Result::ok).map(Collected::to_bytes)
+    }
+
     #[cfg(test)]
     pub(crate) fn into_body(self) -> AnswerBody {
         self.body

@@ -69,6 +69,9 @@ pub(crate) enum Refusal {
     /// The WebSocket handshake, or a message on a socket, is refused.
     #[error("socket: {0}")]
     Socket(SocketRejection),
+    /// A request at the host of a web interface is not for its application, or has no answer.
+    #[error("web interface: {0}")]
+    Web(WebRejection),
     /// The gateway or the server failed.
     #[error("failure: {}", Chain(.0))]
     Failure(Failure),
@@ -123,6 +126,28 @@ impl Refusal {
             Class::Malformed | Class::HeadTooLong | Class::Unauthorised | Class::NotFound | Class::OurFailure => false,
         }
     }
+}
+
+/// Why a request at the host of a web interface has no answer of its application.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum WebRejection {
+    /// No cookie of an open session of this host.
+    #[error("no cookie of an open session of this host")]
+    NoSession,
+    /// A page of another origin, which shares the site.
+    #[error("a page of another origin")]
+    OtherPage,
+    /// The instance knows no such session any more, or its job has ended.
+    #[error("the session or its job has ended")]
+    Ended,
+    /// Nothing listens there, or it does not answer.
+    #[error("the application does not answer")]
+    NotThere,
+    /// Another account listens at the port.
+    #[error("another account listens at the application's port")]
+    Foreign,
+    #[error("the instance does not pass the request on")]
+    Refused,
 }
 
 /// What is wrong with a WebSocket, or with a message on it.

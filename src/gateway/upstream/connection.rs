@@ -51,6 +51,11 @@ impl Connection {
         &self.address
     }
 
+    /// The stream itself, on which nothing was sent yet.
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
     pub(super) const fn idle_since(&self) -> Instant {
         self.idle_since
     }

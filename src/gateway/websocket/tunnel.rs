@@ -1,5 +1,5 @@
-//! An upload's socket: relays bytes between the user and the user's instance, which has verified
-//! token and proof too.
+//! The socket of an upload or of a desktop: relays bytes between the user and the user's instance,
+//! which has verified token and proof too.
 //!
 //! Reads no frames and so can send none: a socket that has to end is cut.
 
@@ -21,16 +21,28 @@ use crate::limits::connections::ClientConnection;
 use crate::shutdown::shutdown_requested;
 use crate::state::Gateway;
 
-/// Longest silence in both directions. An instance pings every 30 s, and a live client answers.
+/// Longest silence of an upload in both directions. An instance pings every 30 s, and a live client
+/// answers.
 const IDLE: Duration = Duration::from_secs(120);
+
+/// Longest silence of a desktop, which has no pings, and nothing to say while its user only looks.
+const IDLE_DESKTOP: Duration = Duration::from_secs(60 * 60);
 
 /// Bytes read and written at a time.
 const BUFFER: usize = 64 * 1024;
 
-/// An upload's socket, with the instance's side open.
+/// What a tunnel is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Upload,
+    Desktop,
+}
+
+/// A socket whose bytes pass unread, with the instance's side open.
 pub(super) struct Tunnel {
     pub(super) gateway: Arc<Gateway>,
     pub(super) opened: Opened,
+    pub(super) kind: Kind,
 }
 
 impl Tunnel {
@@ -47,6 +59,10 @@ impl Tunnel {
         {
             return;
         }
+        let idle = match self.kind {
+            Kind::Upload => IDLE,
+            Kind::Desktop => IDLE_DESKTOP,
+        };
         let heard = LastSeen::new();
         let mut outer = Watched { stream, heard: &heard };
         let mut instance_end = instance.stream;
@@ -58,7 +74,7 @@ impl Tunnel {
             biased;
             () = shutdown_requested(&mut stop) => End::Stop,
             end = key_watch.ends() => end,
-            () = heard.nothing_for(IDLE) => End::Gone,
+            () = heard.nothing_for(idle) => End::Gone,
             _ = passing => End::Gone,
         };
         if let End::KeyWatch(refusal) = &end {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::sealed::SealedBody;
@@ -95,6 +95,8 @@ pub(crate) enum AnswerBody {
     Whole(Full<Bytes>),
     File(FileBody),
     Sealed(Box<SealedBody>),
+    /// An application's, of a web interface.
+    Application(Incoming),
 }
 
 pub(crate) type Answer = http::Response<AnswerBody>;
@@ -113,6 +115,7 @@ impl Body for AnswerBody {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::File(body) => Pin::new(body).poll_frame(cx),
             Self::Sealed(body) => Pin::new(body).poll_frame(cx),
+            Self::Application(body) => Pin::new(body).poll_frame(cx).map_err(io::Error::other),
         }
     }
 
@@ -121,6 +124,7 @@ impl Body for AnswerBody {
             Self::Whole(body) => body.is_end_stream(),
             Self::File(body) => body.is_end_stream(),
             Self::Sealed(body) => body.is_end_stream(),
+            Self::Application(body) => body.is_end_stream(),
         }
     }
 
@@ -129,6 +133,7 @@ impl Body for AnswerBody {
             Self::Whole(body) => body.size_hint(),
             Self::File(body) => body.size_hint(),
             Self::Sealed(body) => body.size_hint(),
+            Self::Application(body) => body.size_hint(),
         }
     }
 }

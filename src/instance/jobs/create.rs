@@ -109,6 +109,7 @@ impl Site {
                 job: id.clone(),
             },
             nodes: prepared.nodes,
+            interfaces: prepared.interfaces.clone(),
             state: RecordState::AboutToSubmit,
         };
         // A script that cannot be submitted gets no record.

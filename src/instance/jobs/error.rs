@@ -7,6 +7,7 @@ use countersign_os::clock::{NoRandomness, UnreadableClock};
 use countersign_os::log::Chain;
 use countersign_slurm::{ScriptRejection, SlurmFailure, SubmitFailure};
 
+use super::relay::RelayError;
 use super::store::StoreFailure;
 use crate::call::NOT_OFFERED;
 use crate::direct::server_client::ServerError;
@@ -46,6 +47,12 @@ pub(crate) enum JobsError {
     Ended,
     #[error("the job is not running")]
     NotRunning,
+    #[error("the job has no such interface")]
+    NoInterface,
+    #[error("the application has not begun to listen: try again in a moment")]
+    NotListening,
+    #[error("the application cannot be reached on its node")]
+    Relay(#[from] RelayError),
     /// The job at Slurm does not carry the tag of the record: another job has its number, or the
     /// user changed the comment.
     #[error("job {0} at Slurm is not known to be this one, so it is left alone. Use scancel at the computing centre")]
@@ -90,7 +97,7 @@ impl JobsError {
 
     pub(crate) const fn error_code(&self) -> ErrorCode {
         match self {
-            Self::NotOffered | Self::NoSuchJob => ErrorCode::NotFound,
+            Self::NotOffered | Self::NoSuchJob | Self::NoInterface => ErrorCode::NotFound,
             Self::OneAtATime
             | Self::Missing(_)
             | Self::Specification(_)
@@ -103,6 +110,7 @@ impl JobsError {
             Self::BeingSubmitted
             | Self::Ended
             | Self::NotRunning
+            | Self::NotListening
             | Self::Unmarked(_)
             | Self::Folder(_)
             | Self::Store(StoreFailure::Known) => ErrorCode::Conflict,
@@ -110,6 +118,7 @@ impl JobsError {
             Self::Submit(SubmitFailure::NotRun(_) | SubmitFailure::Unknown(_))
             | Self::TooLate
             | Self::Slow
+            | Self::Relay(_)
             | Self::Slurm(_) => ErrorCode::NoAnswer,
             Self::Store(_) | Self::Server(_) | Self::Clock(_) | Self::Randomness(_) | Self::CutShort => {
                 ErrorCode::Failed

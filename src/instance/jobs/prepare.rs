@@ -14,6 +14,7 @@ use countersign_slurm::{ExtraOption, Script, Submission};
 
 use super::Site;
 use super::error::JobsError;
+use super::interfaces::Interfaces;
 use super::specification::{Wanted, paths};
 use crate::drives::table::Drives;
 
@@ -36,6 +37,7 @@ pub(super) struct Prepared {
     product: Product,
     pub(super) nodes: u32,
     minutes: u32,
+    pub(super) interfaces: Interfaces,
 }
 
 impl Prepared {
@@ -48,7 +50,7 @@ impl Prepared {
         nodes: u32,
         minutes: u32,
     ) -> Self {
-        Self { application, rendered, product, nodes, minutes }
+        Self { application, rendered, product, nodes, minutes, interfaces: Interfaces::default() }
     }
 
     /// The digest of the text that the user sees.
@@ -134,8 +136,10 @@ impl Site {
             licence: &|_| None,
         };
         let rendered = render(&startable, specification, &site)?;
+        let too_many = JobsError::Specification("the script names too many interfaces");
+        let interfaces = Interfaces::of(&startable, &rendered).ok_or(too_many)?;
         let Wanted { name, version, product, nodes, minutes } = wanted;
-        Ok(Prepared { application: (name, version), rendered, product: product.clone(), nodes, minutes })
+        Ok(Prepared { application: (name, version), rendered, product: product.clone(), nodes, minutes, interfaces })
     }
 }
 

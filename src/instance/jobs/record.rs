@@ -7,6 +7,8 @@ use countersign_keys::identity::{CoreJobId, Project, Username};
 use countersign_slurm::SlurmJobId;
 use serde::{Deserialize, Serialize};
 
+use super::interfaces::Interfaces;
+
 /// What is known of a job.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +26,9 @@ pub(crate) struct Record {
     /// The drive and the names below it of the job's folder.
     pub(crate) folder: JobFolder,
     pub(crate) nodes: u32,
+    /// What users can open of it.
+    #[serde(default, skip_serializing_if = "Interfaces::is_empty")]
+    pub(crate) interfaces: Interfaces,
     pub(crate) state: RecordState,
 }
 

@@ -20,8 +20,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::record::Record;
 use crate::account::OwnAccount;
 
-/// Longest record, in bytes.
-const RECORD_MAX: usize = 16 * 1024;
+/// Longest record, in bytes. Most of a long one is names of interfaces.
+const RECORD_MAX: usize = 32 * 1024;
 /// Most jobs that are not final at once: more than a user watches.
 const UNFINISHED_MAX: usize = 256;
 /// The directory of records, below the provider's state, and that of the unfinished ones.

@@ -3,9 +3,11 @@
 //! Refuses an impossible item here, with the reason, rather than when its token is redeemed.
 
 use countersign_keys::bind::{Items, Projection};
+use countersign_keys::call::SessionEndpoint;
 use countersign_keys::intent::ItemDigest;
 use countersign_keys::json::Json;
 use countersign_keys::policy::Permit;
+use countersign_keys::session::SealNeed;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -14,10 +16,11 @@ use crate::files::Files;
 use crate::files::error::RequestError;
 use crate::jobs::Jobs;
 use crate::jobs::error::JobsError;
+use crate::jobs::interface::InterfaceKind;
 use crate::jobs::shell::JobShell;
 use crate::sessions::{IssueError, Scope, Sessions};
 use crate::uploads::chunked::Upload;
-use countersign_config::Terminals;
+use countersign_config::{Terminals, WebHosts, WebPlace};
 use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
 
@@ -34,8 +37,11 @@ enum ItemError {
     Protocol,
     #[error(transparent)]
     Jobs(#[from] JobsError),
-    #[error("the web interface of a job cannot be opened here yet: open a terminal in it")]
+    #[error("web interfaces of jobs are not offered at this computing centre")]
     NoInterface,
+    /// A browser knows no seal.
+    #[error("this computing centre takes sealed sessions only, and an interface of a job cannot be sealed")]
+    NotSealed,
 }
 
 impl ItemError {
@@ -48,7 +54,7 @@ impl ItemError {
                 ErrorCode::Unavailable.reply_with(&cause.to_string())
             }
             Self::Jobs(error) => error.reply(),
-            Self::NotOffered | Self::NoInterface => ErrorCode::NotFound.reply_with(&self.to_string()),
+            Self::NotOffered | Self::NoInterface | Self::NotSealed => ErrorCode::NotFound.reply_with(&self.to_string()),
             Self::Protocol => ErrorCode::Malformed.reply_with(&self.to_string()),
         }
     }
@@ -61,8 +67,9 @@ pub(crate) async fn issue(
     files: &Files,
     sessions: &Sessions,
     jobs: &Jobs,
+    hosts: Option<&WebHosts>,
 ) -> Reply {
-    let issuer = Issuer { permit, files, sessions, jobs };
+    let issuer = Issuer { permit, files, sessions, jobs, hosts };
     let responses = match kind {
         SessionKind::Download => issuer.downloads().await,
         SessionKind::Upload => issuer.uploads().await,
@@ -80,6 +87,8 @@ struct Issuer<'p, 'r> {
     files: &'p Files,
     sessions: &'p Sessions,
     jobs: &'p Jobs,
+    /// Where web interfaces are.
+    hosts: Option<&'p WebHosts>,
 }
 
 impl<'p> Issuer<'p, '_> {
@@ -133,24 +142,64 @@ impl<'p> Issuer<'p, '_> {
     }
 
     async fn job_sessions(&self) -> Result<Vec<Value>, ItemError> {
+        let mut responses = Vec::new();
+        for (item, digest) in self.items() {
+            responses.push(match text(item, "sessionType").as_str() {
+                "SHELL" => self.job_shell(item, digest).await?,
+                "WEB" => self.job_web(item, digest).await?,
+                "VNC" => self.job_vnc(item, digest).await?,
+                _ => return Err(ItemError::NoInterface),
+            });
+        }
+        Ok(responses)
+    }
+
+    async fn job_shell(&self, item: &Projection<'_>, digest: ItemDigest) -> Result<Value, ItemError> {
         if self.sessions.terminals() != Terminals::Offered {
             return Err(ItemError::NotOffered);
         }
-        let mut responses = Vec::new();
-        for (item, digest) in self.items() {
-            if text(item, "sessionType") != "SHELL" {
-                return Err(ItemError::NoInterface);
-            }
-            let shell = JobShell::read(&text(item, "id"), item.parameter("rank"))?;
-            self.jobs.check_own(&shell).await?;
-            let (id, rank) = (shell.id.clone(), shell.rank);
-            let token = self.token(digest, Scope::JobShell(shell))?;
-            responses.push(json!({
-                "type": "shell", "jobId": id, "rank": rank, "sessionIdentifier": token,
-                "domainOverride": self.sessions.websocket_origin(),
-            }));
+        let shell = JobShell::read(&text(item, "id"), item.parameter("rank"))?;
+        self.jobs.check_own(&shell).await?;
+        let (id, rank) = (shell.id.clone(), shell.rank);
+        let token = self.token(digest, Scope::JobShell(shell))?;
+        Ok(json!({
+            "type": "shell", "jobId": id, "rank": rank, "sessionIdentifier": token,
+            "domainOverride": self.sessions.websocket_origin(),
+        }))
+    }
+
+    /// The address at which the browser gets the session's cookie: at the interface's own host.
+    async fn job_web(&self, item: &Projection<'_>, digest: ItemDigest) -> Result<Value, ItemError> {
+        let hosts = self.hosts.ok_or(ItemError::NoInterface)?;
+        self.check_unsealed()?;
+        let interface = self.jobs.interface(item, InterfaceKind::Web).await?;
+        let WebPlace { job, rank, .. } = interface.place.clone();
+        let origin = hosts.origin(&interface.place);
+        let token = self.token(digest, Scope::Web(interface))?;
+        let path = self.sessions.path(SessionEndpoint::Web.path());
+        let address = format!("{origin}{path}?token={token}");
+        Ok(json!({
+            "type": "web", "jobId": job, "rank": rank, "redirectClientTo": address, "domainOverride": "",
+        }))
+    }
+
+    async fn job_vnc(&self, item: &Projection<'_>, digest: ItemDigest) -> Result<Value, ItemError> {
+        self.check_unsealed()?;
+        let interface = self.jobs.interface(item, InterfaceKind::Vnc).await?;
+        let WebPlace { job, rank, .. } = interface.place.clone();
+        let password = interface.password.clone();
+        let token = self.token(digest, Scope::Vnc(interface))?;
+        let address = format!("{}?token={token}", self.sessions.endpoint(true, SessionEndpoint::VncSocket.path()));
+        Ok(json!({
+            "type": "vnc", "jobId": job, "rank": rank, "url": address, "password": password, "domainOverride": "",
+        }))
+    }
+
+    fn check_unsealed(&self) -> Result<(), ItemError> {
+        match self.sessions.seal() {
+            SealNeed::Required => Err(ItemError::NotSealed),
+            SealNeed::Preferred | SealNeed::Off => Ok(()),
         }
-        Ok(responses)
     }
 
     fn items(&self) -> impl Iterator<Item = (&'p Projection<'p>, ItemDigest)> {

@@ -16,18 +16,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Watches the keys that signed the work of a socket.
 #[derive(Debug)]
-pub(super) struct KeyWatch<'j> {
+pub(crate) struct KeyWatch<'j> {
     verifier: &'j Verifier,
     keys: Mutex<Vec<(Username, KeyId)>>,
 }
 
 impl<'j> KeyWatch<'j> {
     /// Watches no key yet.
-    pub(super) const fn of(verifier: &'j Verifier) -> Self {
+    pub(crate) const fn of(verifier: &'j Verifier) -> Self {
         Self { verifier, keys: Mutex::new(Vec::new()) }
     }
 
-    pub(super) fn add(&self, username: &Username, kid: KeyId) {
+    pub(crate) fn add(&self, username: &Username, kid: KeyId) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.iter().any(|(_, known)| *known == kid) {
             keys.push((username.clone(), kid));
@@ -35,7 +35,7 @@ impl<'j> KeyWatch<'j> {
     }
 
     /// Waits until one of the keys is not valid any more.
-    pub(super) async fn ends(&self) {
+    pub(crate) async fn ends(&self) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             looks.tick().await;

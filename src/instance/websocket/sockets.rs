@@ -15,8 +15,8 @@ pub(crate) struct Sockets {
     pub(crate) shells: Shells,
     pub(crate) uploads: Uploads,
     pub(crate) searches: Searches,
-    pub(super) places: Arc<Semaphore>,
-    pub(super) stop: watch::Sender<bool>,
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) stop: watch::Sender<bool>,
 }
 
 impl Sockets {

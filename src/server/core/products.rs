@@ -30,6 +30,7 @@ pub(crate) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
     let offered = |product: &Product| Offered {
         terminals: config.terminals,
         jobs,
+        web: config.gateway.web.is_some(),
         load: jobs.and_then(|_| load(&server.jobs.queue(), product)),
         drives_can_be_made: made.is_some_and(|made| made.name == product.name),
     };
@@ -45,6 +46,8 @@ struct Offered {
     terminals: Terminals,
     /// Whether jobs are started, and who may change them.
     jobs: Option<Operator>,
+    /// Whether their web interfaces have host names.
+    web: bool,
     /// How busy its partition is.
     load: Option<Load>,
     drives_can_be_made: bool,
@@ -125,7 +128,7 @@ fn storage_support(product: &Value, offered: Offered) -> Value {
 fn compute_support(product: &Value, offered: Offered) -> Value {
     json!({
         "product": product,
-        "docker": backend(None, Terminals::NotOffered),
+        "docker": backend(Offered { jobs: None, ..offered }),
         "virtualMachine": {
             "enabled": false,
             "logs": false,
@@ -135,17 +138,17 @@ fn compute_support(product: &Value, offered: Offered) -> Value {
             "suspension": false,
             "peers": false,
         },
-        "native": backend(offered.jobs, offered.terminals),
+        "native": backend(offered),
         "queueStatus": offered.load.map(Load::at_core),
     })
 }
 
 /// Jobs run as native ones, on Slurm. Only an operator can lengthen a job.
-fn backend(jobs: Option<Operator>, terminals: Terminals) -> Value {
+fn backend(Offered { jobs, terminals, web, .. }: Offered) -> Value {
     json!({
         "enabled": jobs.is_some(),
-        "web": false,
-        "vnc": false,
+        "web": jobs.is_some() && web,
+        "vnc": jobs.is_some(),
         "logs": jobs.is_some(),
         "terminal": jobs.is_some() && terminals == Terminals::Offered,
         "peers": false,
@@ -181,8 +184,9 @@ mod tests {
             let native = &said["responses"][1]["native"];
             assert_eq!((&native["enabled"], &native["timeExtension"]), (&true.into(), &extends.into()));
             assert_eq!(
-                (&native["logs"], &native["terminal"], &native["web"]),
-                (&true.into(), &true.into(), &false.into())
+                (&native["logs"], &native["terminal"], &native["web"], &native["vnc"]),
+                (&true.into(), &true.into(), &false.into(), &true.into()),
+                "a web interface needs a host name, and a desktop does not"
             );
             assert_eq!(said["responses"][1]["docker"]["enabled"], false);
             *test.server.jobs.queue() = queue(4, true, &[]);

@@ -17,6 +17,8 @@ use crate::account::OwnAccount;
 use crate::direct::server_client::ServerClient;
 use crate::drives::table::Drives;
 use crate::files::Files;
+use crate::jobs::interfaces::Interfaces;
+use crate::jobs::relay::Relays;
 use crate::jobs::store::JobRecords;
 
 struct Bench {
@@ -51,6 +53,7 @@ impl Bench {
         let account = OwnAccount::in_tests(home.path());
         let provider = ProviderId::parse("hpc").unwrap();
         let slurm = Slurm {
+            relay: None,
             commands: programs.path().to_owned(),
             config: None,
             drive: "home".to_owned(),
@@ -72,6 +75,8 @@ impl Bench {
             files,
             uid: account.uid().0,
             login: account.login(),
+            relays: Relays::default(),
+            relay_program: "/bin/false".into(),
             under_way: AtomicUsize::new(0),
         };
         let bench = Self { home, programs, site: Arc::new(site) };
@@ -129,6 +134,7 @@ impl Bench {
             begun_at: now().unwrap(),
             folder,
             nodes: 1,
+            interfaces: Interfaces::default(),
             state: RecordState::AboutToSubmit,
         };
         records.begin(&Self::id(), record.clone()).await.unwrap();

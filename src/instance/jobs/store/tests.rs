@@ -4,6 +4,7 @@ use countersign_keys::identity::Username;
 use countersign_slurm::SlurmJobId;
 
 use super::*;
+use crate::jobs::interfaces::Interfaces;
 use crate::jobs::record::{JobFolder, RecordState};
 
 fn records(home: &tempfile::TempDir) -> JobRecords {
@@ -23,6 +24,7 @@ fn record(of: &str) -> Record {
         begun_at: 1_700_000_000,
         folder: JobFolder { drive: "home".to_owned(), within: "ucloud-jobs".to_owned(), job: id(of) },
         nodes: 1,
+        interfaces: Interfaces::default(),
         state: RecordState::AboutToSubmit,
     }
 }

@@ -1,0 +1,159 @@
+//! The web sessions of this account: by the hash of their secrets, each for one interface.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_config::{WebHosts, WebPlace};
+use countersign_ipc::web::{WebSecret, WebSecretHash};
+use countersign_ipc::web_connections::WebConnections;
+use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::session::SESSION_MAX_S;
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::jobs::relay::Relay;
+
+/// Most at once: more windows than a user opens.
+const SESSIONS_MAX: usize = 128;
+
+/// How long one may be unused: as long as a meeting.
+const IDLE_MAX: Duration = Duration::from_secs(2 * 3600);
+
+/// The longest, in all.
+const AGE_MAX: Duration = Duration::from_secs(SESSION_MAX_S.unsigned_abs());
+
+/// The way to an application: the relay on its node, and its port there.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) relay: Arc<Relay>,
+    pub(super) port: u16,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    place: WebPlace,
+    /// The key that signed the opening; `None` if the site asks for no proof.
+    key: Option<(Username, KeyId)>,
+    way: Mutex<Way>,
+    connections: WebConnections<Incoming>,
+    began: Instant,
+    used: Mutex<Instant>,
+    ended: watch::Sender<bool>,
+}
+
+impl Entry {
+    pub(super) fn new(place: WebPlace, key: Option<(Username, KeyId)>, way: Way) -> Self {
+        let now = Instant::now();
+        Self {
+            place,
+            key,
+            way: Mutex::new(way),
+            connections: WebConnections::default(),
+            began: now,
+            used: Mutex::new(now),
+            ended: watch::channel(false).0,
+        }
+    }
+
+    pub(super) const fn place(&self) -> &WebPlace {
+        &self.place
+    }
+
+    pub(super) const fn key(&self) -> Option<&(Username, KeyId)> {
+        self.key.as_ref()
+    }
+
+    pub(super) const fn connections(&self) -> &WebConnections<Incoming> {
+        &self.connections
+    }
+
+    pub(super) fn way(&self) -> Way {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn go_by(&self, way: Way) {
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = way;
+    }
+
+    /// It was used just now.
+    pub(super) fn used(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub(super) async fn until_ended(&self) {
+        // An error would mean that the sender is gone, and it is this value's.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    fn is_over(&self) -> bool {
+        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.began.elapsed() >= AGE_MAX || used.elapsed() >= IDLE_MAX || *self.ended.borrow()
+    }
+}
+
+pub(crate) struct WebSessions {
+    /// `None` if this provider offers no web interfaces.
+    hosts: Option<WebHosts>,
+    entries: Mutex<HashMap<WebSecretHash, Arc<Entry>>>,
+}
+
+impl fmt::Debug for WebSessions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("WebSessions").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+impl WebSessions {
+    pub(crate) fn at(hosts: Option<WebHosts>) -> Self {
+        Self { hosts, entries: Mutex::default() }
+    }
+
+    pub(crate) const fn hosts(&self) -> Option<&WebHosts> {
+        self.hosts.as_ref()
+    }
+
+    /// Keeps a session under its secret's hash; whether there was room.
+    pub(super) fn keep(&self, secret: &WebSecret, entry: Entry) -> bool {
+        let mut entries = self.entries();
+        if entries.len() >= SESSIONS_MAX {
+            return false;
+        }
+        entries.insert(secret.hash(), Arc::new(entry));
+        true
+    }
+
+    /// The session of a secret, which is used just now.
+    pub(super) fn find(&self, secret: &WebSecret) -> Option<Arc<Entry>> {
+        let entry = self.entries().get(&secret.hash()).cloned()?;
+        entry.used();
+        Some(entry)
+    }
+
+    /// Ends a session and its open sockets.
+    pub(super) fn end(&self, entry: &Arc<Entry>) {
+        entry.ended.send_replace(true);
+        entry.connections.close();
+        self.entries().retain(|_, kept| !Arc::ptr_eq(kept, entry));
+    }
+
+    /// How many there are. Ends those that are over.
+    pub(crate) fn count(&self) -> usize {
+        self.entries().len()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<WebSecretHash, Arc<Entry>>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|_, entry| {
+            let is_over = entry.is_over();
+            if is_over {
+                entry.ended.send_replace(true);
+            }
+            !is_over
+        });
+        entries
+    }
+}
