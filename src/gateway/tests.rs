@@ -28,7 +28,7 @@ mod web;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use countersign_keys::call::CallTable;
@@ -78,8 +78,19 @@ const SETTLED_MAX: usize = 4;
 const PLACES: usize = 32;
 
 /// Shared by all tests: RSA keys take long to make.
-static CORE_KEYS: std::sync::LazyLock<Arc<CoreKeys>> =
-    std::sync::LazyLock::new(|| Arc::new(CoreKeys::generate("hpc").unwrap()));
+static CORE_KEYS: LazyLock<Arc<CoreKeys>> = LazyLock::new(|| Arc::new(CoreKeys::generate("hpc").unwrap()));
+
+/// The rest of what no request changes is shared too: pages are rendered and compressed.
+static CALLS: LazyLock<Arc<CallTable>> = LazyLock::new(|| {
+    let provider = ProviderId::parse("hpc").unwrap();
+    Arc::new(CallTable::new(&provider, &[direct::row_to_the_server()]).unwrap())
+});
+static CALL_TABLE: LazyLock<CallTableDocument> =
+    LazyLock::new(|| CallTableDocument::new(&CALLS, &Default::default()).unwrap());
+static PAGES: LazyLock<Pages> = LazyLock::new(|| {
+    let provider = ProviderId::parse("hpc").unwrap();
+    Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap()
+});
 
 /// A gateway, its neighbours, and everything that they saw.
 struct TestGateway {
@@ -265,8 +276,7 @@ fn core_at(endpoint: Endpoint) -> Core {
 }
 
 fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
-    let provider = ProviderId::parse("hpc").unwrap();
-    let calls = Arc::new(CallTable::new(&provider, &[direct::row_to_the_server()]).unwrap());
+    let (provider, calls) = (ProviderId::parse("hpc").unwrap(), Arc::clone(&CALLS));
     Journal::create(directory.path()).unwrap();
     let clock = Clock::System;
     let journal = Journal::open(directory.path(), terms().window, 10_000, clock.now().unwrap()).unwrap();
@@ -299,8 +309,8 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         web_sessions: WebSessions::default(),
         web_requests: limits::web_requests(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
-        call_table: CallTableDocument::new(&calls, &Default::default()).unwrap(),
-        pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
+        call_table: CALL_TABLE.clone(),
+        pages: PAGES.clone(),
         ids: RequestIds::new().unwrap(),
         uses: Uses::default(),
         maintenance: Arc::new(CurrentMaintenance::new(Maintenance::None)),
