@@ -156,6 +156,14 @@ mod tests {
     }
 
     #[test]
+    fn p6_of_a_file_system_that_may_show_changes_late_no_look_is_kept() {
+        // procfs stands in for one of another machine.
+        let (home, owner) = (format!("/proc/{}", std::process::id()), Uid(nix::unistd::geteuid().as_raw()));
+        let (_, kept) = open_kept(home.as_ref(), "status".as_ref(), owner, LATER).unwrap();
+        assert!(kept.is_none());
+    }
+
+    #[test]
     fn p6_just_after_a_change_no_look_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let home = home_in(folder.path());

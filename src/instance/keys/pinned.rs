@@ -210,6 +210,31 @@ mod tests {
     }
 
     #[test]
+    fn an_intent_finds_the_pinned_keys_of_its_user_id_and_version() {
+        let home = home();
+        let version_1 =
+            LINE.replacen(" AQEBAQEBAQEBAQEBAQEBAQ ", " AgICAgICAgICAgICAgICAg ", 1).replacen(" v2 ", " v1 ", 1);
+        fs::write(home.path().join(FILE), format!("{LINE}{version_1}")).unwrap();
+        let keys =
+            PinnedKeys::of(&OwnAccount::in_tests(home.path()), &ProviderId::parse("hpc").unwrap(), Clock::System);
+        let check = |username: &str, wanted: KeyWanted, want: &[u8]| {
+            let found = keys.matching(&Username::parse(username).unwrap(), wanted).unwrap();
+            let ids: Vec<_> = found.iter().map(|key| key.kid()).collect();
+            let want: Vec<_> = want.iter().map(|byte| KeyId::from_bytes([*byte; 16])).collect();
+            assert_eq!(ids, want, "{username}");
+        };
+        check("alice", KeyWanted::Id(KeyId::from_bytes([1; 16])), &[1]);
+        check("alice", KeyWanted::Id(KeyId::from_bytes([2; 16])), &[]);
+        check("alice", KeyWanted::Version1, &[2]);
+        check("bob", KeyWanted::Id(KeyId::from_bytes([1; 16])), &[]);
+        check("bob", KeyWanted::Version1, &[]);
+        let key = |username: &str, byte: u8| {
+            keys.key(&Username::parse(username).unwrap(), KeyId::from_bytes([byte; 16])).unwrap().is_some()
+        };
+        assert_eq!([key("alice", 1), key("alice", 2), key("alice", 3), key("bob", 1)], [true, true, false, false]);
+    }
+
+    #[test]
     fn r03_an_instance_takes_the_keys_of_its_own_provider_and_those_of_no_provider() {
         let home = home();
         let account = OwnAccount::in_tests(home.path());
