@@ -48,11 +48,11 @@ pub(crate) fn cpu_time(processes: &[Pid]) -> Result<Duration, BenchError> {
 }
 
 /// The kernel's share of the time of these processes, between 0 and 1. `/proc` counts in
-/// hundredths of a second.
+/// hundredths of a second, and may have counted none.
 pub(crate) fn system_share(before: Ticks, after: Ticks) -> f64 {
     let [user, system] = [after.user.saturating_sub(before.user), after.system.saturating_sub(before.system)]
         .map(|ticks| f64::from(u32::try_from(ticks).unwrap_or(u32::MAX)));
-    system / (user + system)
+    system / (user + system).max(1.0)
 }
 
 /// Time of processes in the kernel's ticks.
