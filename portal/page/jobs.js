@@ -24,8 +24,8 @@ const STATES = { IN_QUEUE: "waits", RUNNING: "runs", SUSPENDED: "paused", SUCCES
 /** The states of jobs that have not ended. */
 const ALIVE = ["IN_QUEUE", "RUNNING", "SUSPENDED"];
 
-/** Types of applications with an interface that a browser opens, and UCloud's name for such a session. */
-const INTERFACES = ["WEB", "VNC"];
+/** The type of applications with an interface that a browser opens. */
+const WEB = "WEB";
 
 /** Fills the list of applications. @param {{name: string, version: string, title: string}[]} applications */
 export function chooseApplication(applications) {
@@ -61,10 +61,10 @@ export function specificationOf(provider) {
 /** A call that gives a job more time. @param {string} id */
 export const extension = (id) => ({ jobId: id, requestedTime: { hours: 0, minutes: MINUTES, seconds: 0 } });
 
-/** A call for a session in a job: `SHELL`, `WEB` or `VNC`. @param {string} id @param {string} sessionType */
+/** A call for a session in a job: `SHELL` or `WEB`. @param {string} id @param {string} sessionType */
 export const sessionIn = (id, sessionType) => ({ id, rank: 0, sessionType, target: null });
 
-/** @typedef {{follow(id: string): void, shell(id: string): void, open(id: string, type: string): void, extend(id: string): void, end(id: string): void}} JobActions */
+/** @typedef {{follow(id: string): void, shell(id: string): void, open(id: string): void, extend(id: string): void, end(id: string): void}} JobActions */
 
 let watching = 0;
 
@@ -118,7 +118,7 @@ function update(item, job, does) {
   const buttons = [
     ["Follow log", does.follow, true],
     ["Open shell", does.shell, state === "RUNNING"],
-    ["Open interface", () => does.open(id, type), state === "RUNNING" && INTERFACES.includes(type)],
+    ["Open interface", does.open, state === "RUNNING" && type === WEB],
     ["Extend", does.extend, isAlive],
     ["End", does.end, isAlive],
   ];

@@ -2,6 +2,7 @@
 // through the SDK, as in any frontend.
 
 import { connectSigner } from "/sdk/index.js";
+import { OPEN, prove } from "/sdk/sessions.js";
 import { ask, BEHAVIOURS, site } from "/page/core.js";
 import { folderOf, nameOf, show, showNothing } from "/page/files.js";
 import { chooseApplication, extension, followLog, forgetJobs, sessionIn, specificationOf, watchJobs } from "/page/jobs.js";
@@ -214,11 +215,28 @@ const JOB_ACTIONS = {
   shell: (id) =>
     withToken(`open a shell in job ${id}`, "jobs.openInteractiveSession", [sessionIn(id, "SHELL")], (session) =>
       showTerminal(signer, session, `job ${id}`)),
-  open: (id, type) =>
-    withToken(`open the interface of job ${id}`, "jobs.openInteractiveSession", [sessionIn(id, type)], (session) => {
-      window.open(session.redirectClientTo ?? session.url, "_blank", "noopener");
-    }),
+  open: async (id) => {
+    // Opened by the click itself, or the browser blocks it.
+    const tab = window.open("", "_blank");
+    const address = await addressOfInterface(id);
+    if (address === null) tab?.close();
+    else if (tab !== null) {
+      tab.opener = null;
+      tab.location.replace(address);
+    }
+  },
 };
+
+/** Where the web interface of a job opens for its user; null if the centre refused that. */
+async function addressOfInterface(id) {
+  let opened = null;
+  await withToken(`open the interface of job ${id}`, "jobs.openInteractiveSession", [sessionIn(id, "WEB")], async (session) => {
+    const address = new URL(session.redirectClientTo);
+    address.searchParams.set("intent", await prove(signer, OPEN, address.searchParams.get("token"), null));
+    opened = address.href;
+  });
+  return opened;
+}
 
 /** A call about jobs. Before one that starts a job the signer shows the script that the centre would run. */
 async function jobCall(what, call, items) {

@@ -105,7 +105,7 @@ test("j01 extension: the script of a job is in the approval window, and what was
   await ucloud.click("Start job");
   const question = await asked("Start a job");
   const script = await question.locator(".script pre").innerText();
-  assert.match(script, /^#!.*\n[^]*for i in \$\(seq 1 '?600'?\); do/);
+  assert.match(script, /^#!.*\n[^]*for i in \$\(seq 1 '?600'?\); do\n  echo "\$i"\n/);
   assert.match(await question.innerText(), /exactly this script, or nothing/);
   assert.deepEqual(await faults(question.page()), []);
   await approve("Start a job");
@@ -169,10 +169,14 @@ test("j01 extension: of two jobs in one request both scripts are shown, and each
   await until(BOB, "both have run", (jobs) => jobs.length === 3 && jobs.every(({ state }) => state === "SUCCESS"));
 });
 
-test("j01 extension: a job that its user refuses is not sent", async () => {
+test("j01 extension: what cannot be seen in a script is named, and a job that its user refuses is not sent", async () => {
   const before = ucloud.requests.length;
+  await page.locator("#application").selectOption("own-script");
+  await page.getByLabel("Parameter").fill("  echo a\u202eb\n");
   await ucloud.click("Start job");
   const question = await asked("Start a job");
+  assert.match(await question.locator(".script pre").innerText(), /\n  echo a/);
+  assert.equal(await question.locator(".script pre .marked").count(), 1);
   await question.getByRole("button", { name: "Refuse" }).click();
   await ucloud.notified("You refused this");
   assert.deepEqual(ucloud.requests.slice(before).filter(({ method, path }) => method === "POST" && path === "/api/jobs"), []);

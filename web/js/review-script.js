@@ -82,7 +82,13 @@ function whyNotShown(error) {
 export function shownScripts({ scripts = [] }) {
   return scripts.map(({ text, why }) => {
     if (text === null) return why !== null && h("p", { class: "notice warning script" }, why, " ", translated("You approve the job without having seen its script."));
-    const lines = text.split("\n").map((line) => h("div", {}, ...pieces(line).map(({ text, marked }) => marked ? h("span", { class: "marked" }, text) : text)));
+    const lines = text.split("\n").map((line) => h("div", {}, ...shownLine(line)));
     return h("div", { class: "script" }, h("p", { class: "note" }, translated("It runs exactly this script, or nothing:")), h("pre", { class: "verbatim", tabindex: 0 }, ...lines));
   });
+}
+
+/** A line of a script: its indentation as it is, and characters that cannot be seen by their names. @param {string} line */
+function shownLine(line) {
+  const [, indentation = "", rest = ""] = /^([ \t]*)([^]*)$/.exec(line) ?? [];
+  return [indentation, ...pieces(rest).map(({ text, marked }) => marked ? h("span", { class: "marked" }, text) : text)];
 }
