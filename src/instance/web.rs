@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use countersign_config::WebPlace;
 use countersign_keys::session::{SessionPermit, Unsealed};
 use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
 use http::request::Parts;
@@ -183,17 +184,15 @@ impl Instance {
         let mut secrets = head.headers.get_all(WEB_SESSION).iter();
         let secret =
             secrets.next().and_then(|secret| WebSecret::parse(secret.as_bytes())).ok_or(WebError::NoSession)?;
-        let entry = self.web.find(&secret).filter(|_| secrets.next().is_none()).ok_or(WebError::NoSession)?;
-        let asked = head.headers.get(WEB_PLACE).map(HeaderValue::as_bytes);
+        let place = head.headers.get(WEB_PLACE).and_then(|place| WebPlace::parse(place.to_str().ok()?));
+        let entry = place.and_then(|place| self.web.find(&secret, &place)).filter(|_| secrets.next().is_none());
+        let entry = entry.ok_or(WebError::NoSession)?;
         let is_valid = entry.key().is_none_or(|(username, kid)| self.verifier.is_valid(username, *kid));
-        if !is_valid {
-            self.web.end(&entry);
+        if is_valid {
+            return Ok(entry);
         }
-        if is_valid && asked == Some(entry.place().to_string().as_bytes()) {
-            Ok(entry)
-        } else {
-            Err(WebError::NoSession)
-        }
+        self.web.end(&entry);
+        Err(WebError::NoSession)
     }
 
     /// Passes one request of a session on, and the application's answer back.
@@ -231,17 +230,30 @@ impl Instance {
     }
 
     async fn ask_application(&self, entry: &Entry, request: Request<Incoming>) -> Result<Response<Incoming>, WebError> {
-        let mut sender = match entry.connections().take() {
-            Some(sender) => sender,
-            None => speak(self.connect(entry).await?).await.map_err(WebError::Application)?,
-        };
         let is_upgrade = request.headers().contains_key(UPGRADE);
-        let answering = timeout(ANSWER_MAX, sender.send_request(request));
-        let answer = answering.await.map_err(|_| WebError::Slow)?.map_err(WebError::Application)?;
-        if !is_upgrade {
-            entry.connections().keep(sender);
+        let mut request = request;
+        loop {
+            let kept = entry.connections().take();
+            let is_kept = kept.is_some();
+            let mut sender = match kept {
+                Some(sender) => sender,
+                None => speak(self.connect(entry).await?).await.map_err(WebError::Application)?,
+            };
+            let answering = timeout(ANSWER_MAX, sender.try_send_request(request));
+            match answering.await.map_err(|_| WebError::Slow)? {
+                Ok(answer) => {
+                    if !is_upgrade {
+                        entry.connections().keep(sender);
+                    }
+                    return Ok(answer);
+                }
+                // The application closed a kept connection before it got the request.
+                Err(mut error) => match error.take_message().filter(|_| is_kept) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(WebError::Application(error.into_error())),
+                },
+            }
         }
-        Ok(answer)
     }
 
     /// A new connection to the application. If the step has ended, Slurm says whether the job has.

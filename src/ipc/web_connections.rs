@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 /// Most kept: a browser has six connections at a time, or one with many requests.
 const KEPT_MAX: usize = 16;
 
-/// How long one is kept. Shorter than any of the processes waits for a request.
-const KEPT_FOR: Duration = Duration::from_secs(50);
+/// How long one is kept. Many applications close a connection after 5 s without a request.
+const KEPT_FOR: Duration = Duration::from_secs(4);
 
 /// How long an open socket may be silent in both directions. A desktop that its user only looks at
 /// is silent.

@@ -126,9 +126,9 @@ impl WebSessions {
         true
     }
 
-    /// The session of a secret, which is used just now.
-    pub(super) fn find(&self, secret: &WebSecret) -> Option<Arc<Entry>> {
-        let entry = self.entries().get(&secret.hash()).cloned()?;
+    /// The session of a secret, which is used just now, at its own interface and no other.
+    pub(super) fn find(&self, secret: &WebSecret, place: &WebPlace) -> Option<Arc<Entry>> {
+        let entry = self.entries().get(&secret.hash()).filter(|entry| entry.place == *place).cloned()?;
         entry.used();
         Some(entry)
     }
@@ -155,5 +155,44 @@ impl WebSessions {
             !is_over
         });
         entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn j05_an_instance_judges_secret_and_host_itself() {
+        let (near, _far) = tokio::io::duplex(1024);
+        let relay = Arc::new(Relay::over(near).await.unwrap());
+        let sessions = WebSessions::at(None);
+        let place = |text: &str| WebPlace::parse(text).unwrap();
+        let keep = |secret: &WebSecret, at: &str| {
+            sessions.keep(secret, Entry::new(place(at), None, Way { relay: Arc::clone(&relay), port: 8080 }))
+        };
+        let (one, other) = (WebSecret::new([1; 32]), WebSecret::new([2; 32]));
+        assert!(keep(&one, "5-0") && keep(&other, "6-0"));
+        assert!(sessions.find(&one, &place("5-0")).is_some() && sessions.find(&other, &place("6-0")).is_some());
+        for elsewhere in ["6-0", "5-1", "5-0-1"] {
+            assert!(sessions.find(&one, &place(elsewhere)).is_none(), "{elsewhere}");
+        }
+        assert!(sessions.find(&WebSecret::new([3; 32]), &place("5-0")).is_none());
+        // One that is used lives on, the other ends.
+        tokio::time::advance(IDLE_MAX / 2).await;
+        assert!(sessions.find(&one, &place("5-0")).is_some());
+        let ended = sessions.find(&other, &place("6-0")).unwrap();
+        tokio::time::advance(IDLE_MAX / 2).await;
+        assert!(sessions.find(&one, &place("5-0")).is_some());
+        tokio::time::advance(IDLE_MAX / 2).await;
+        assert_eq!(sessions.count(), 1);
+        ended.until_ended().await;
+        // Also one that is used ends some time.
+        for _ in 0..AGE_MAX.as_secs() / IDLE_MAX.as_secs() {
+            sessions.find(&one, &place("5-0"));
+            tokio::time::advance(IDLE_MAX - Duration::from_secs(1)).await;
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(sessions.find(&one, &place("5-0")).is_none());
     }
 }
