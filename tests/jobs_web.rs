@@ -238,7 +238,7 @@ async fn text(socket: &mut Browser) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
-async fn j05_a_web_interface_is_reached_by_its_user() {
+async fn j06_a_web_interface_is_reached_by_its_user() {
     let site = Site::open().await;
     site.serve("5").await;
     let web = site.visit("5", 0, None).await;
@@ -301,7 +301,7 @@ async fn j05_a_web_interface_is_reached_by_its_user() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
-async fn j05_nobody_else_gets_into_a_web_interface() {
+async fn j06_nobody_else_gets_into_a_web_interface() {
     let site = Site::open().await;
     let bob = site.centre.connect("bob").await;
     site.until_served(&bob).await;
@@ -382,7 +382,7 @@ async fn j05_nobody_else_gets_into_a_web_interface() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
-async fn j05_another_accounts_listener_is_not_the_application() {
+async fn j06_another_accounts_listener_is_not_the_application() {
     let site = Site::open().await;
     site.start(&site.alice, "7", 1, &Site::application("WEB", "sleep 600\n")).await;
     let port = site.port(&site.alice, "7").await;
@@ -421,7 +421,7 @@ async fn j05_another_accounts_listener_is_not_the_application() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
-async fn j05_targets_and_nodes_are_interfaces_of_their_own() {
+async fn j06_targets_and_nodes_are_interfaces_of_their_own() {
     let site = Site::open().await;
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (first, second, desktop) = (free(), free(), free());

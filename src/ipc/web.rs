@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_the_cookie_is_bound_to_its_host_and_kept_from_scripts() {
+    fn j06_the_cookie_is_bound_to_its_host_and_kept_from_scripts() {
         let cookie = set_cookie(&secret());
         let (pair, attributes) = cookie.split_once(';').unwrap();
         assert!(pair.starts_with("__Host-") && !attributes.to_ascii_lowercase().contains("domain"));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_one_cookie_of_the_session_is_read_and_no_other() {
+    fn j06_one_cookie_of_the_session_is_read_and_no_other() {
         let ours = format!("__Host-countersign={}", secret().expose());
         let check = |cookies: &[&str], want: bool| {
             let given: Vec<_> = cookies.iter().map(|cookie| ("cookie", *cookie)).collect();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_an_application_sees_none_of_our_cookies_and_headers() {
+    fn j06_an_application_sees_none_of_our_cookies_and_headers() {
         let ours = format!("__Host-countersign={}", secret().expose());
         let mut given = headers(&[
             ("cookie", &format!("a=b; {ours}; c=\"d\"")),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_an_application_reaches_no_other_host_and_not_the_session() {
+    fn j06_an_application_reaches_no_other_host_and_not_the_session() {
         let check = |cookie: &str, want: Option<&str>| {
             let mut given = headers(&[("set-cookie", cookie)]);
             strip_response(&mut given);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_pages_of_other_interfaces_use_no_cookie() {
+    fn j06_pages_of_other_interfaces_use_no_cookie() {
         let own = "https://app-1-0.example.org";
         let check = |method: &Method, given: &[(&'static str, &str)], want: bool| {
             assert_eq!(is_of_its_own_page(method, &headers(given), own), want, "{method} {given:?}");

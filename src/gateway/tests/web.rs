@@ -29,7 +29,7 @@ async fn ask(test: &TestGateway, host: &str, target: &str, more: &str) -> String
 }
 
 #[tokio::test]
-async fn j05_a_request_at_an_interfaces_host_reaches_no_other_lane() {
+async fn j06_a_request_at_an_interfaces_host_reaches_no_other_lane() {
     let test = with_interfaces().await;
     for host in HOSTS {
         let (head, body) = test.good_head(&Deed::trash("/1/a"));
@@ -52,7 +52,7 @@ async fn j05_a_request_at_an_interfaces_host_reaches_no_other_lane() {
 }
 
 #[tokio::test]
-async fn j05_no_other_host_reaches_an_interfaces_lane() {
+async fn j06_no_other_host_reaches_an_interfaces_lane() {
     let test = with_interfaces().await;
     for host in ["hpc.example.org", "apps.example.org", "app-5-0.apps.example.org.evil.example", "127.0.0.1"] {
         let token = test.token("jobs.openInteractiveSession");
@@ -73,7 +73,7 @@ async fn j05_no_other_host_reaches_an_interfaces_lane() {
 }
 
 #[tokio::test]
-async fn j05_without_a_session_nothing_goes_upstream_and_a_page_says_what_to_do() {
+async fn j06_without_a_session_nothing_goes_upstream_and_a_page_says_what_to_do() {
     let test = with_interfaces().await;
     let host = "app-5-0.apps.example.org";
     let unknown = format!("Cookie: __Host-countersign={}\r\n", "A".repeat(43));

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_a_cookie_of_one_job_opens_no_other() {
+    fn j06_a_cookie_of_one_job_opens_no_other() {
         let sessions = WebSessions::default();
         sessions.keep(&secret(1), session("alice", "1-0"));
         let find = |number, place: &str| sessions.permit(secret(number), &WebPlace::parse(place).unwrap());

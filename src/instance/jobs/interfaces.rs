@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn j05_an_interface_is_one_that_the_job_has() {
+    fn j06_an_interface_is_one_that_the_job_has() {
         let target = |rank, kind, name: &str, port| NamedTarget { rank, kind, name: name.to_owned(), port };
         let interfaces = Interfaces {
             own: Some(InterfaceKind::Web),

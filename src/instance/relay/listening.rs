@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_a_port_with_another_accounts_socket_is_not_this_accounts() {
+    fn j06_a_port_with_another_accounts_socket_is_not_this_accounts() {
         let uid = Uid::from_raw(1000);
         let socket = |uid, inode| Socket { uid, inode };
         assert_eq!(Listening(vec![]).of(uid), Err(Refused::NotThere));

@@ -54,7 +54,7 @@ async fn bytes_of_many_connections_pass_both_ways() {
 }
 
 #[tokio::test]
-async fn j05_a_relay_connects_to_its_own_targets_and_no_other() {
+async fn j06_a_relay_connects_to_its_own_targets_and_no_other() {
     let (port, other) = (echo().await, echo().await);
     let relay = relay(&[port]).await;
     assert!(relay.connect(port).await.is_ok());

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn j05_an_instance_judges_secret_and_host_itself() {
+    async fn j06_an_instance_judges_secret_and_host_itself() {
         let (near, _far) = tokio::io::duplex(1024);
         let relay = Arc::new(Relay::over(near).await.unwrap());
         let sessions = WebSessions::at(None);
