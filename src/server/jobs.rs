@@ -5,6 +5,7 @@
 //! nothing here.
 
 pub(crate) mod decide;
+mod forecast;
 pub(crate) mod operator;
 pub(crate) mod poller;
 mod records;

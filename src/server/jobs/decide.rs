@@ -171,6 +171,10 @@ pub(crate) fn live_state(tracked: &Tracked) -> Option<(&'static str, String)> {
     if standing == Standing::Suspended && !tracked.job.is_paused {
         return Some((at_core(Standing::Running), "Slurm has suspended the job, and will resume it.".to_owned()));
     }
+    let words = match &tracked.forecast {
+        Some(forecast) if standing == Standing::Waiting => format!("{words} {forecast}"),
+        Some(_) | None => words,
+    };
     Some((at_core(standing), words))
 }
 

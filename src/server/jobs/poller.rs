@@ -12,6 +12,7 @@ use countersign_keys::time::Timestamp;
 use countersign_slurm::{Commands, IDS_MAX, JobState, Listing, Record, Row, SlurmFailure, SlurmJobId};
 
 use super::decide::{AccountingAnswer, Answers, Verdict, take};
+use super::forecast::Places;
 use super::records::update;
 use super::table::{Key, Tracked};
 use crate::state::{Server, log_failure};
@@ -96,6 +97,7 @@ pub(crate) async fn round(server: &Arc<Server>, commands: &Commands) -> Result<(
     let Ok(now) = server.clock.now() else { return Ok(()) };
     note_wanted(server, &listing);
     let rows: HashMap<SlurmJobId, &Row> = listing.rows.iter().map(|row| (row.id, row)).collect();
+    let places = Places::of(&listing.rows);
     let asked = about_whom(&jobs, &rows, now);
     let accounting = ask_accounting(commands, &asked, now).await;
     for (key, before) in jobs {
@@ -110,13 +112,16 @@ pub(crate) async fn round(server: &Arc<Server>, commands: &Commands) -> Result<(
             },
         };
         let records: Vec<&Record> = accounting.records.get(&id).into_iter().flatten().collect();
+        let row = rows.get(&id).copied();
+        let forecast = row.and_then(|row| places.forecast(row, now));
         let known = update(server, &key, |tracked| {
+            tracked.forecast = forecast;
             if was_asked {
                 let count = tracked.accounting.1.saturating_add(1);
                 let wait_s = 1_i64.checked_shl(count.min(20)).unwrap_or(i64::MAX).min(ACCOUNTING_WAIT_MAX_S);
                 tracked.accounting = (now.plus(wait_s), count);
             }
-            let verdict = take(tracked, rows.get(&id).copied(), &records, answers, now);
+            let verdict = take(tracked, row, &records, answers, now);
             if verdict == Verdict::Forget {
                 let (job, uid) = &key;
                 server.jobs.rejected().insert(key.clone());

@@ -50,6 +50,8 @@ pub(crate) struct Tracked {
     pub(crate) row: Option<(Row, Timestamp)>,
     /// What the latest row means.
     pub(crate) seen: Option<Outcome>,
+    /// What is known of the job's wait.
+    pub(crate) forecast: Option<String>,
     /// Since when slurmctld shows an end of which accounting has no record.
     pub(crate) ended_since: Option<Timestamp>,
     /// Since when neither queue nor accounting know the job, while both answer.
@@ -73,6 +75,7 @@ impl Tracked {
             job,
             row: None,
             seen: None,
+            forecast: None,
             ended_since: None,
             missing_since: None,
             accounting: (never, 0),

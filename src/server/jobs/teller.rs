@@ -33,6 +33,9 @@ const WORDS_MAX: u32 = 900;
 /// waiting jobs alternate.
 const WORDS_EVERY_S: i64 = 60;
 
+/// Shortest time between two sentences that differ only in how long the job may wait, in seconds.
+const FORECAST_EVERY_S: i64 = 1_800;
+
 /// Most updates in one request.
 const BATCH: usize = 100;
 
@@ -158,12 +161,19 @@ pub(crate) fn change(tracked: &Tracked, now: Timestamp) -> Option<Change> {
     if let Some(minutes) = warning(tracked, now) {
         return Some(Change::Warning(minutes));
     }
-    let is_rested = job.words_at.is_none_or(|at| now.since(at) >= WORDS_EVERY_S);
+    let every_s = if is_forecast_alone(tracked) { FORECAST_EVERY_S } else { WORDS_EVERY_S };
+    let is_rested = job.words_at.is_none_or(|at| now.since(at) >= every_s);
     if is_rested && job.words.as_deref() != Some(words.as_str()) {
         return Some(Change::Words(words));
     }
     let limit = limit_min(tracked)?;
     job.limit_told_min.is_some_and(|told| told != limit).then_some(Change::Limit(limit))
+}
+
+/// Whether Core was told why the job waits, so that at most its forecast is new.
+fn is_forecast_alone(tracked: &Tracked) -> bool {
+    let (Some(told), Some(seen)) = (&tracked.job.words, &tracked.seen) else { return false };
+    told.starts_with(&seen.words)
 }
 
 /// Tells Core a batch. If Core refuses it, each change is told alone: Core refuses a whole request

@@ -288,6 +288,37 @@ async fn reasons_are_told_once_a_change_and_not_more_often_than_once_a_minute() 
 }
 
 #[tokio::test]
+async fn a_forecast_is_told_with_its_reason_and_alone_once_in_half_an_hour() {
+    let site = Site::new(false).await;
+    let id = site.core.add_job("alice#1", None);
+    let mine = row(62, ALICE.0, "PENDING", "Priority");
+    let others = |count: u32| (0..count).map(|at| row(10 + at, BOB.0, "PENDING", "Priority")).collect::<String>();
+    site.queue(&(others(3) + &mine));
+    site.report(ALICE, "alice#1", &id, 62).await.unwrap();
+    site.round().await;
+    site.round().await;
+    let first = "The job is in the queue: other jobs come first. 3 jobs are ahead of it.";
+    assert_eq!(site.job(&id).statuses, [first]);
+    for count in [2, 4, 2] {
+        site.queue(&(others(count) + &mine));
+        site.let_pass(300);
+        site.round().await;
+    }
+    assert_eq!(site.job(&id).statuses.len(), 1);
+    site.let_pass(900);
+    site.round().await;
+    site.round().await;
+    let second = "The job is in the queue: other jobs come first. 2 jobs are ahead of it.";
+    assert_eq!(site.job(&id).statuses, [first, second]);
+    // Another reason is told as before.
+    site.queue(&(others(2) + &row(62, ALICE.0, "PENDING", "JobHeldUser")));
+    site.let_pass(60);
+    site.round().await;
+    site.round().await;
+    assert_eq!(site.job(&id).statuses.last().unwrap(), "The job is held by its owner.");
+}
+
+#[tokio::test]
 async fn a_job_that_core_has_forgotten_is_cancelled_after_three_answers_and_five_minutes() {
     for operator in [true, false] {
         let site = Site::new(operator).await;
