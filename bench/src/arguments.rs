@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Judgement(JudgementOptions),
     /// Memory of gateway and server with many enrolled users, and their start-up time
     Memory(MemoryOptions),
+    /// CPU time of the server's look at Slurm's queue, and its memory, with many jobs
+    Jobs(JobsOptions),
     /// How long a user without an instance waits for one; runs only inside
     /// tests/support/installation.sh
     FirstRequest(FirstRequestOptions),
@@ -96,6 +98,19 @@ pub(crate) struct MemoryOptions {
     /// Enrolled users
     #[arg(long, default_value_t = 100_000)]
     pub(crate) users: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobsOptions {
+    /// The program `countersign`
+    #[arg(long)]
+    pub(crate) countersign: PathBuf,
+    /// Jobs on record, and in the queue
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) jobs: u32,
+    /// Looks at the queue
+    #[arg(long, default_value_t = 20)]
+    pub(crate) looks: u64,
 }
 
 #[derive(Debug, Args)]

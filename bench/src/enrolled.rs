@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, KeyRecord, Protocol, VerificationKey};
+use countersign_keys::store::jobs::Job;
 use countersign_keys::store::records::{Connection, User};
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::{Store, StoreFailure, Table};
@@ -83,6 +84,13 @@ pub(crate) fn store_of(
 ) -> Result<(), BenchError> {
     let store = SledStore::open(directory).map_err(BenchError::Store)?;
     users.into_iter().try_for_each(|user| write(&store, user, uid, account, now_s)).map_err(BenchError::Store)
+}
+
+/// Adds these jobs to the store in `directory`.
+pub(crate) fn add_jobs(directory: &Path, jobs: &[Job]) -> Result<(), BenchError> {
+    let store = SledStore::open(directory).map_err(BenchError::Store)?;
+    let key = |job: &Job| [job.core_id.as_str().as_bytes(), &[0], &job.uid.0.to_be_bytes()].concat();
+    jobs.iter().try_for_each(|job| put(&store, Table::Jobs, &key(job), job)).map_err(BenchError::Store)
 }
 
 fn write(store: &SledStore, user: Enrolled, uid: Uid, account: &str, now_s: i64) -> Result<(), StoreFailure> {

@@ -14,6 +14,7 @@ mod enrolled;
 mod error;
 mod first_request;
 mod installed;
+mod jobs;
 mod judgement;
 mod launched;
 mod memory;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(options) => compare::run(&options),
         Command::Judgement(options) => judgement::run(&options),
+        Command::Jobs(options) => jobs::run(&options),
         Command::Memory(options) => memory::run(&options),
         Command::FirstRequest(options) => first_request::run(&options),
         Command::Replay(options) => replay::run(&options),

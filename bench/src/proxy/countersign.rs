@@ -2,6 +2,7 @@
 //! Every user's instance is the dummy upstream. The keys come from a prepared store.
 
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,20 @@ pub(crate) struct Installed {
 }
 
 impl Installed {
+    /// Adds tables to the configuration, and records to the store.
+    pub(crate) fn extend(
+        &self,
+        tables: &str,
+        add: impl FnOnce(&Path) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        let home = self.configuration.parent().ok_or(BenchError::Empty("no directory of the configuration"))?;
+        let doing = "Countersign's configuration";
+        let mut file = fs::OpenOptions::new().append(true).open(&self.configuration).map_err(BenchError::io(doing))?;
+        file.write_all(tables.as_bytes()).map_err(BenchError::io(doing))?;
+        add(&home.join("state/store"))?;
+        if geteuid().is_root() { give_away(home) } else { Ok(()) }
+    }
+
     pub(crate) fn start(&self) -> Result<Running, BenchError> {
         let mut command = Command::new(&self.program);
         command.arg("server").arg("--config").arg(&self.configuration).current_dir("/");
