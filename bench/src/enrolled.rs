@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, KeyRecord, Protocol, VerificationKey};
-use countersign_keys::store::jobs::Job;
+use countersign_keys::store::jobs::{Job, key_of};
 use countersign_keys::store::records::{Connection, User};
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::{Store, StoreFailure, Table};
@@ -89,8 +89,8 @@ pub(crate) fn store_of(
 /// Adds these jobs to the store in `directory`.
 pub(crate) fn add_jobs(directory: &Path, jobs: &[Job]) -> Result<(), BenchError> {
     let store = SledStore::open(directory).map_err(BenchError::Store)?;
-    let key = |job: &Job| [job.core_id.as_str().as_bytes(), &[0], &job.uid.0.to_be_bytes()].concat();
-    jobs.iter().try_for_each(|job| put(&store, Table::Jobs, &key(job), job)).map_err(BenchError::Store)
+    let add = |job: &Job| put(&store, Table::Jobs, &key_of(&job.core_id, job.uid), job);
+    jobs.iter().try_for_each(add).map_err(BenchError::Store)
 }
 
 fn write(store: &SledStore, user: Enrolled, uid: Uid, account: &str, now_s: i64) -> Result<(), StoreFailure> {

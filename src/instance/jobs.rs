@@ -27,7 +27,7 @@ use countersign_config::{Config, Product, Slurm};
 use countersign_keys::bind::Projection;
 use countersign_keys::identity::{CoreJobId, ProviderId};
 use countersign_keys::policy::Permit;
-use countersign_slurm::{Commands, SlurmJobId};
+use countersign_slurm::{Commands, JobState, SlurmJobId};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::{Duration, timeout};
@@ -164,6 +164,17 @@ impl Site {
             RecordState::AboutToSubmit => Err(JobsError::BeingSubmitted),
             RecordState::Ended { .. } => Err(JobsError::Ended),
         }
+    }
+
+    /// A running job, and its node of that rank.
+    async fn running(&self, id: &str, rank: usize) -> Result<(OwnJob, String), JobsError> {
+        let own = self.job(id).await?;
+        let row = self.at_slurm(&own).await?;
+        if row.state != JobState::Running {
+            return Err(JobsError::NotRunning);
+        }
+        let node = self.commands.node(&row.nodes, rank).await?;
+        Ok((own, node))
     }
 
     /// Starts work that continues if its request is abandoned. While there is any, this process is

@@ -42,9 +42,9 @@ pub(crate) const FRAME: u32 = 64 * 1024;
 /// Bytes copied at a time.
 const BUFFER: usize = 64 * 1024;
 
-/// Interval of pings, and how long the instance has to answer: a step without its instance ends.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PONG_WITHIN: Duration = Duration::from_secs(30);
+/// Interval of pings, and how long the other end has to answer: a step without its instance ends.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const PONG_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a connection to a port of the same machine may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);

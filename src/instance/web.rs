@@ -36,14 +36,12 @@ use crate::websocket::key_watch::KeyWatch;
 use countersign_ipc::error_code::ErrorCode;
 use countersign_ipc::http::json_reply;
 use countersign_ipc::web::{
-    WEB_OUTCOME, WEB_PLACE, WEB_SESSION, WebOpened, WebOutcome, WebSecret, strip_request, strip_response,
+    ANSWER_MAX, WEB_OUTCOME, WEB_PLACE, WEB_SESSION, WebOpened, WebOutcome, WebSecret, set_upgrade, strip_request,
+    strip_response,
 };
-use countersign_ipc::web_connections::{copy_until_silent, speak};
+use countersign_ipc::web_connections::{NotAnswered, copy_until_silent, speak};
 use countersign_os::clock::random_bytes;
 use countersign_os::log::Chain;
-
-/// How long an application may take to begin its answer: it may compute first.
-const ANSWER_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// How long the connection may take to become a socket after the application has accepted it.
 const SWITCH_MAX: Duration = Duration::from_secs(10);
@@ -221,8 +219,7 @@ impl Instance {
         head.headers.insert(FORWARDED_HOST, authority);
         head.headers.insert(FORWARDED_PROTO, HeaderValue::from_static(hosts.scheme()));
         if is_upgrade {
-            head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            set_upgrade(&mut head.headers);
         }
         head.version = Version::HTTP_11;
         head.extensions = http::Extensions::new();
@@ -230,30 +227,13 @@ impl Instance {
     }
 
     async fn ask_application(&self, entry: &Entry, request: Request<Incoming>) -> Result<Response<Incoming>, WebError> {
-        let is_upgrade = request.headers().contains_key(UPGRADE);
-        let mut request = request;
-        loop {
-            let kept = entry.connections().take();
-            let is_kept = kept.is_some();
-            let mut sender = match kept {
-                Some(sender) => sender,
-                None => speak(self.connect(entry).await?).await.map_err(WebError::Application)?,
-            };
-            let answering = timeout(ANSWER_MAX, sender.try_send_request(request));
-            match answering.await.map_err(|_| WebError::Slow)? {
-                Ok(answer) => {
-                    if !is_upgrade {
-                        entry.connections().keep(sender);
-                    }
-                    return Ok(answer);
-                }
-                // The application closed a kept connection before it got the request.
-                Err(mut error) => match error.take_message().filter(|_| is_kept) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(WebError::Application(error.into_error())),
-                },
-            }
-        }
+        let connect = || async { speak(self.connect(entry).await?).await.map_err(WebError::Application) };
+        let answer = entry.connections().send(request, ANSWER_MAX, connect).await;
+        answer.map_err(|not_answered| match not_answered {
+            NotAnswered::NotConnected(error) => error,
+            NotAnswered::Slow => WebError::Slow,
+            NotAnswered::Broken(error) => WebError::Application(error),
+        })
     }
 
     /// A new connection to the application. If the step has ended, Slurm says whether the job has.
@@ -310,8 +290,7 @@ pub(crate) async fn answer(
             serve_socket(&instance, &entry, TokioIo::new(near), TokioIo::new(far)).await;
         }
     });
-    head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    set_upgrade(&mut head.headers);
     Response::from_parts(head, AnswerBody::Whole(Full::default()))
 }
 
@@ -329,7 +308,7 @@ where
     tokio::select! {
         () = copy_until_silent(near, far, || entry.used()) => {}
         () = key_watch.ends() => tracing::info!("a socket ends with its key"),
-        () = entry.until_ended() => tracing::info!("a socket ends with its session"),
+        () = entry.connections().until_closed() => tracing::info!("a socket ends with its session"),
         _ = stop.wait_for(|stop| *stop) => tracing::info!("a socket ends with this instance"),
     }
 }

@@ -5,12 +5,13 @@
 //! neither set nor shadow that cookie, and what it sets stays at its own host name.
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::jws::sha256;
 use countersign_keys::secret::Secret;
-use http::header::{COOKIE, HeaderMap, HeaderName, SET_COOKIE};
+use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderName, SET_COOKIE, UPGRADE};
 use http::{HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,11 @@ use serde::{Deserialize, Serialize};
 pub const WEB_SESSION: HeaderName = HeaderName::from_static("ucloud-web-session");
 
 /// The interface that the request's host name says, from the gateway to the instance.
-pub const WEB_PLACE: HeaderName = HeaderName::from_static("ucloud-web-place");
+pub const WEB_PLACE: HeaderName = HeaderName::from_static(WEB_PLACE_TEXT);
+pub const WEB_PLACE_TEXT: &str = "ucloud-web-place";
+
+/// How long an application may take to begin its answer: it may compute first.
+pub const ANSWER_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Marks an answer that is the instance's own, and not the application's.
 pub const WEB_OUTCOME: HeaderName = HeaderName::from_static("ucloud-web-outcome");
@@ -203,6 +208,12 @@ fn is_ours(name: &str) -> bool {
     ["ucloud-", "chunked-upload-", "x-forwarded-", "x-answer-", "x-ucloud-"]
         .iter()
         .any(|prefix| name.starts_with(prefix))
+}
+
+/// Asks the next hop to switch to a WebSocket, or says that this one has switched.
+pub fn set_upgrade(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 fn remove(headers: &mut HeaderMap, is_removed: impl Fn(&str) -> bool) {

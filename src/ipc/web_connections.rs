@@ -1,13 +1,17 @@
-//! Connections to the next process on the way to a web interface, kept for the next request.
+//! Connections to the next process on the way to a web interface, kept for the next request until
+//! their session ends.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Body;
+use http::header::UPGRADE;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Most kept: a browser has six connections at a time, or one with many requests.
 const KEPT_MAX: usize = 16;
@@ -28,12 +32,27 @@ struct Kept<B> {
     since: Instant,
 }
 
+/// Why a request has no answer.
+#[derive(Debug)]
+pub enum NotAnswered<E> {
+    /// There is no new connection, for this reason.
+    NotConnected(E),
+    /// The time was over.
+    Slow,
+    /// The connection broke.
+    Broken(hyper::Error),
+}
+
 /// The connections of one session.
-pub struct WebConnections<B>(Mutex<Vec<Kept<B>>>);
+pub struct WebConnections<B> {
+    kept: Mutex<Vec<Kept<B>>>,
+    /// Whether the session has ended.
+    closed: watch::Sender<bool>,
+}
 
 impl<B> Default for WebConnections<B> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self { kept: Mutex::default(), closed: watch::channel(false).0 }
     }
 }
 
@@ -43,15 +62,77 @@ impl<B> std::fmt::Debug for WebConnections<B> {
     }
 }
 
+impl<B> WebConnections<B> {
+    /// Closes those that have no request in flight, and notes that the session has ended: its
+    /// sockets end.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+        self.kept().clear();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// Waits until the session has ended.
+    pub async fn until_closed(&self) {
+        // An error would mean that the sender is gone, and it is this value's.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept<B>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl<B> WebConnections<B>
 where
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    /// Sends a request on a kept connection, or on a new one. `within`: the longest time until the
+    /// answer begins.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn send<E, F>(
+        &self,
+        mut request: Request<B>,
+        within: Duration,
+        connect: impl Fn() -> F,
+    ) -> Result<Response<Incoming>, NotAnswered<E>>
+    where
+        F: Future<Output = Result<SendRequest<B>, E>>,
+    {
+        let is_upgrade = request.headers().contains_key(UPGRADE);
+        loop {
+            let kept = self.take();
+            let is_kept = kept.is_some();
+            let mut sender = match kept {
+                Some(sender) => sender,
+                None => connect().await.map_err(NotAnswered::NotConnected)?,
+            };
+            let answering = timeout(within, sender.try_send_request(request));
+            match answering.await.map_err(|_elapsed| NotAnswered::Slow)? {
+                Ok(answer) => {
+                    if !is_upgrade {
+                        self.keep(sender);
+                    }
+                    return Ok(answer);
+                }
+                // A kept connection was closed before it took the request.
+                Err(mut error) => match error.take_message().filter(|_| is_kept) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(NotAnswered::Broken(error.into_error())),
+                },
+            }
+        }
+    }
+
     /// A connection that can take a request.
-    pub fn take(&self) -> Option<SendRequest<B>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take(&self) -> Option<SendRequest<B>> {
+        let mut kept = self.kept();
         kept.retain(|one| !one.sender.is_closed() && one.since.elapsed() < KEPT_FOR);
         let at = kept.iter().position(|one| one.sender.is_ready())?;
         Some(kept.swap_remove(at).sender)
@@ -59,16 +140,11 @@ where
 
     /// Keeps a connection whose request was answered. The next one is taken when the answer was
     /// read.
-    pub fn keep(&self, sender: SendRequest<B>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn keep(&self, sender: SendRequest<B>) {
+        let mut kept = self.kept();
         if kept.len() < KEPT_MAX && !sender.is_closed() {
             kept.push(Kept { sender, since: Instant::now() });
         }
-    }
-
-    /// Closes those that have no request in flight.
-    pub fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

@@ -74,3 +74,11 @@ impl Row {
         self.state.phase() == Phase::Ended
     }
 }
+
+/// The arguments of `srun` for a step on one node of a running job, beside the job's own steps.
+#[must_use]
+pub fn step_of(job: SlurmJobId, node: &str) -> Vec<String> {
+    let mut arguments = ["--quiet", "--overlap", "--mpi=none", "--nodes=1", "--ntasks=1"].map(str::to_owned).to_vec();
+    arguments.extend([format!("--jobid={job}"), format!("--nodelist={node}")]);
+    arguments
+}

@@ -50,6 +50,19 @@ pub struct Row {
     pub reason: Option<String>,
 }
 
+impl Row {
+    /// Whether the job waits for its turn, and for nothing else.
+    #[must_use]
+    pub fn waits_for_its_turn(&self) -> bool {
+        self.state == JobState::Pending && matches!(self.reason.as_deref(), Some("Priority" | "Resources"))
+    }
+
+    /// The partition, or those that would do.
+    pub fn partitions(&self) -> impl Iterator<Item = &str> {
+        self.partition.split(',')
+    }
+}
+
 /// The time limit of a job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Limit {

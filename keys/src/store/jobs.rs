@@ -119,6 +119,8 @@ impl<S: Store> Registry<S> {
 }
 
 /// An id has only digits, so the zero byte ends it.
-fn key_of(core_id: &CoreJobId, uid: Uid) -> Vec<u8> {
+/// Where the record of a job stands in [`Table::Jobs`].
+#[must_use]
+pub fn key_of(core_id: &CoreJobId, uid: Uid) -> Vec<u8> {
     [core_id.as_str().as_bytes(), &[0], &uid.0.to_be_bytes()].concat()
 }

@@ -45,7 +45,7 @@ impl Story<'_> {
         self.screen.title("Jobs on the centre's Slurm");
         self.review(demo_provider).await?;
         let (first, request) = self.start_shown(demo_provider).await?;
-        let second = self.start(demo_provider, "alice starts another job").await?;
+        let (second, _) = self.start(demo_provider, "alice starts another job", None).await?;
         self.read_log(demo_provider, &first).await?;
         self.extend(demo_provider, &first).await?;
         self.screen.title("The taken-over Core and alice's jobs");
@@ -99,23 +99,26 @@ impl Story<'_> {
         }
         let digest = jws::base64url(&jws::sha256(script.as_bytes()));
         self.must(digest == shown.text("sha256"), "the script has the digest that the centre says");
-        let number = self.control.add_job(self.alice()?.person.username, None);
-        let request = self.signed(demo_provider, self.alice()?, &count(&number, Some(digest)))?;
-        let answer = expect(self.core()?.invoke(&request).await?, "jobs")?;
-        self.judge("alice starts it, and signs this script", &answer, &format!("Core's job {number}"));
-        self.until_told(&number, "it runs", |job| job.state == "RUNNING").await?;
+        let started = self.start(demo_provider, "alice starts it, and signs this script", Some(digest)).await?;
+        let number = &started.0;
         self.did(&format!("job {number} runs"), "RUNNING", "as Core was told");
-        Ok((number, request))
+        Ok(started)
     }
 
-    /// Starts a job. Returns Core's number.
-    async fn start(&mut self, demo_provider: &DemoProvider, what: &str) -> Result<String, ProgramError> {
+    /// Starts a job, of a script with that digest if she signs one. Returns Core's number and
+    /// request.
+    async fn start(
+        &mut self,
+        demo_provider: &DemoProvider,
+        what: &str,
+        script: Option<String>,
+    ) -> Result<(String, Request), ProgramError> {
         let number = self.control.add_job(self.alice()?.person.username, None);
-        let request = self.signed(demo_provider, self.alice()?, &count(&number, None))?;
+        let request = self.signed(demo_provider, self.alice()?, &count(&number, script))?;
         let answer = expect(self.core()?.invoke(&request).await?, "jobs")?;
         self.judge(what, &answer, &format!("Core's job {number}"));
         self.until_told(&number, "it runs", |job| job.state == "RUNNING").await?;
-        Ok(number)
+        Ok((number, request))
     }
 
     /// Follows the log until something is in it.

@@ -20,14 +20,14 @@ use countersign_keys::session::SessionPermit;
 use futures_util::SinkExt as _;
 use futures_util::stream::SplitSink;
 use http::HeaderValue;
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{HOST, UPGRADE};
 use http::request::Parts;
 use hyper::body::Incoming;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http1::body::StreamedBody;
-use crate::http1::upgrade::{Key, WEBSOCKET};
+use crate::http1::upgrade::Key;
 use crate::pipeline::budget::Budget;
 use crate::pipeline::instance::Reuse;
 use crate::response::instance_answer::InstanceAnswer;
@@ -42,8 +42,8 @@ use crate::web::sessions::WebPermit;
 use crate::websocket::message::{self, Cancel, Written};
 use countersign_config::WebPlace;
 use countersign_ipc::session_headers::{CONTENT_DIGEST, ENC, OFFSET, SESSION_TOKEN, TOTAL};
-use countersign_ipc::web::{WEB_PLACE, WEB_SESSION, strip_request};
-use countersign_ipc::web_connections::speak;
+use countersign_ipc::web::{ANSWER_MAX, WEB_PLACE, WEB_PLACE_TEXT, WEB_SESSION, set_upgrade, strip_request};
+use countersign_ipc::web_connections::{NotAnswered, speak};
 use countersign_ipc::within::{self, WITHIN};
 
 /// Headers of a session's request that are passed on. Each describes the bytes, and occurs at most
@@ -56,11 +56,8 @@ pub(crate) type ToInstance = SplitSink<WebSocketStream<Stream>, Message>;
 /// How long an instance may take to accept a message.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// [`WEB_PLACE`], as text.
-const PLACE: &str = "ucloud-web-place";
-
-/// How long an application may take to begin its answer: as long as its instance waits.
-const APPLICATION_WITHIN: Duration = Duration::from_secs(15 * 60 + 5);
+/// How long an application may take to begin its answer. The instance says sooner that it is slow.
+const APPLICATION_WITHIN: Duration = ANSWER_MAX.saturating_add(Duration::from_secs(5));
 
 /// The client's address of a public request. Shown to the user who approves a key; no check relies
 /// on it.
@@ -211,7 +208,7 @@ pub(crate) async fn web_opening(
     let mut request = UpstreamRequest::begin(Method::Get, &path)
         .header("x-request-id", [id.as_str()])
         .header(SESSION_TOKEN, [permit.token()])
-        .header(PLACE, [&place.to_string()]);
+        .header(WEB_PLACE_TEXT, [&place.to_string()]);
     if let Some(proof) = permit.proof() {
         request = request.header(SIGNED_INTENT, [proof]);
     }
@@ -227,21 +224,17 @@ pub(crate) async fn to_application(
     id: &RequestId,
 ) -> Result<http::Response<Incoming>, Refusal> {
     let session = permit.session();
-    let mut sender = match session.connections().take() {
-        Some(sender) => sender,
-        None => {
-            let connection = gateway.connect_by(Reuse::Fresh, session.username()).await?;
-            speak(connection.into_stream()).await.map_err(Failure::from)?
-        }
+    let connect = || async {
+        let connection = gateway.connect_by(Reuse::Fresh, session.username()).await?;
+        Ok(speak(connection.into_stream()).await.map_err(Failure::from)?)
     };
-    let is_upgrade = head.headers.contains_key(UPGRADE);
     let request = web_request(permit, head, body, id)?;
-    let answer = tokio::time::timeout(APPLICATION_WITHIN, sender.send_request(request)).await;
-    let answer = answer.map_err(|_elapsed| UpstreamFailure::Slow)?.map_err(Failure::from)?;
-    if !is_upgrade {
-        session.connections().keep(sender);
-    }
-    Ok(answer)
+    let answer = session.connections().send(request, APPLICATION_WITHIN, connect).await;
+    answer.map_err(|not_answered| match not_answered {
+        NotAnswered::NotConnected(refusal) => refusal,
+        NotAnswered::Slow => UpstreamFailure::Slow.into(),
+        NotAnswered::Broken(error) => Failure::from(error).into(),
+    })
 }
 
 /// The request with the session's secret in the place of its cookie. The instance judges secret and
@@ -265,8 +258,7 @@ fn web_request(
     headers.insert(WEB_PLACE, written(&permit.session().place().to_string())?);
     headers.insert("x-request-id", written(id.as_str())?);
     if head.headers.contains_key(UPGRADE) {
-        headers.insert(UPGRADE, WEBSOCKET);
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        set_upgrade(&mut headers);
     }
     let mut request = http::Request::new(body);
     *request.method_mut() = head.method.clone();

@@ -562,6 +562,6 @@ fn parse(record: &KeyRecord) -> Option<Arc<EnrolledKey>> {
 }
 
 #[cfg(test)]
-mod schedules;
+pub(crate) mod schedules;
 #[cfg(test)]
 mod tests;

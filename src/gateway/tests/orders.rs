@@ -23,13 +23,13 @@ use countersign_keys::request::{AUTHORIZATION, INTENT_MAX, Presented, SIGNED_INT
 use countersign_portal::{BrowserKey, Flavour};
 use futures_util::FutureExt as _;
 use shuttle::future::{block_on, spawn, yield_now};
-use shuttle::rand::Rng as _;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::exchange::Exchange;
 use crate::limits::connections::{ClientConnection, Principal};
 use crate::response::refusal::Refusal;
+use crate::server_link::key_cache::schedules::{OnTheLine, hear, some_steps, with_paused_time};
 use crate::tests::fixtures::at;
 use countersign_os::locks::scheduled::{in_orders, in_orders_of_one_thread};
 
@@ -196,7 +196,7 @@ impl Case {
         let record = self.record(&username);
         let revocation = Ended::Key { username: username.clone(), kid: record.kid };
         let (is_revoked, is_acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (saying, mut said) = mpsc::unbounded_channel();
+        let (saying, said) = mpsc::unbounded_channel();
 
         let mut asked = self.asked.lock().unwrap().take().unwrap();
         let (line, revoked) = (saying.clone(), Arc::clone(&is_revoked));
@@ -216,26 +216,14 @@ impl Case {
             }
         });
         let (line, revoked) = (saying.clone(), is_revoked);
+        let noticed = revocation.clone();
         let revoking = spawn(async move {
-            for _ in 0..shuttle::rand::thread_rng().gen_range(0..STEPS) {
-                yield_now().await;
-            }
+            some_steps(STEPS).await;
             revoked.store(true, Ordering::SeqCst);
-            let _ = line.send(OnTheLine::Ended(revocation));
+            let _ = line.send(OnTheLine::Ended(noticed));
         });
-        let (known, acknowledged) = (Arc::clone(&self.gateway.key_cache), Arc::clone(&is_acknowledged));
-        let hearing = spawn(async move {
-            while let Some(message) = said.recv().await {
-                match message {
-                    OnTheLine::Answer(id, answer) => known.hear(id, answer),
-                    OnTheLine::Ended(ended) => {
-                        known.forget(&ended);
-                        acknowledged.store(true, Ordering::SeqCst);
-                    }
-                    OnTheLine::End => return,
-                }
-            }
-        });
+        let key_cache = Arc::clone(&self.gateway.key_cache);
+        let hearing = spawn(hear(said, key_cache, revocation, Arc::clone(&is_acknowledged)));
         let requests: Vec<_> = self
             .requests(&username)
             .into_iter()
@@ -264,16 +252,8 @@ impl Case {
     }
 }
 
-/// What the server says, in its order.
-enum OnTheLine {
-    Answer(u64, line::Answer),
-    Ended(Ended),
-    End,
-}
-
 fn check(late: Late, in_orders: impl FnOnce(usize, Box<dyn Fn() + Send + Sync>) -> usize) {
-    // Time is paused: no result may depend on it.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = with_paused_time();
     let _entered = runtime.enter();
     let case = Case::new(late);
     let run = Arc::clone(&case);

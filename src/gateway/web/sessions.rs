@@ -12,7 +12,6 @@ use countersign_ipc::web::{WebSecret, WebSecretHash};
 use countersign_ipc::web_connections::WebConnections;
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::session::SESSION_MAX_S;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::body::SentBody;
@@ -34,7 +33,6 @@ pub(crate) struct WebSession {
     place: WebPlace,
     connections: WebConnections<SentBody>,
     began: Instant,
-    ended: watch::Sender<bool>,
 }
 
 impl fmt::Debug for WebSession {
@@ -45,8 +43,7 @@ impl fmt::Debug for WebSession {
 
 impl WebSession {
     pub(crate) fn new(username: Username, kid: Option<KeyId>, place: WebPlace) -> Self {
-        let (connections, ended) = (WebConnections::default(), watch::channel(false).0);
-        Self { username, kid, place, connections, began: Instant::now(), ended }
+        Self { username, kid, place, connections: WebConnections::default(), began: Instant::now() }
     }
 
     pub(crate) const fn username(&self) -> &Username {
@@ -61,14 +58,9 @@ impl WebSession {
         &self.place
     }
 
-    /// Connections to the instance.
+    /// Connections to the instance, closed when the session ends.
     pub(crate) const fn connections(&self) -> &WebConnections<SentBody> {
         &self.connections
-    }
-
-    pub(crate) async fn until_ended(&self) {
-        // An error would mean that the sender is gone, and it is this value's.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 }
 
@@ -104,7 +96,7 @@ impl WebSessions {
                 sessions.iter().filter(|(_, kept)| is_full || is_theirs(kept)).min_by_key(|(_, kept)| kept.began);
             let oldest = oldest.map(|(hash, _)| *hash);
             if let Some(gone) = oldest.and_then(|hash| sessions.remove(&hash)) {
-                gone.ended.send_replace(true);
+                gone.connections.close();
             }
         }
         sessions.insert(secret.hash(), Arc::new(session));
@@ -121,7 +113,6 @@ impl WebSessions {
 
     /// Ends a session and its open sockets.
     pub(crate) fn end(&self, session: &Arc<WebSession>) {
-        session.ended.send_replace(true);
         session.connections.close();
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, kept| !Arc::ptr_eq(kept, session));

@@ -4,9 +4,8 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
@@ -14,7 +13,7 @@ use super::close::End;
 use super::key_watch::KeyWatch;
 use crate::exchange::Exchange;
 use crate::http1::timeouts::Answering;
-use crate::http1::upgrade::{self, PendingUpgrade, WEBSOCKET};
+use crate::http1::upgrade::{self, PendingUpgrade};
 use crate::response::refusal::Refusal;
 use crate::response::{Answer, AnswerBody, Transport};
 use crate::shutdown::shutdown_requested;
@@ -22,6 +21,7 @@ use crate::state::Gateway;
 use crate::web;
 use crate::web::body::{ApplicationBody, OfUser, SentBody};
 use crate::web::sessions::WebSession;
+use countersign_ipc::web::set_upgrade;
 use countersign_ipc::web_connections::copy_until_silent;
 
 /// A socket whose application has switched, or its answer.
@@ -74,8 +74,7 @@ impl Exchange<'_> {
         let far = hyper::upgrade::on(&mut answer);
         let (mut head, _body) = answer.into_parts();
         head.extensions = http::Extensions::new();
-        head.headers.insert(UPGRADE, WEBSOCKET);
-        head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        set_upgrade(&mut head.headers);
         let gateway = Arc::clone(self.gateway);
         tokio::spawn(async move {
             if let (Ok(near), Ok(far)) = tokio::join!(near, far) {
@@ -106,7 +105,7 @@ where
         () = copy_until_silent(near, far, || {}) => End::Gone,
         () = shutdown_requested(&mut stop) => End::Stop,
         end = key_watch.ends() => end,
-        () = session.until_ended() => End::Gone,
+        () = session.connections().until_closed() => End::Gone,
         () = client.is_needed() => End::Gone,
     };
     if let End::KeyWatch(refusal) = &end {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use countersign_config::WebPlace;
 use countersign_keys::bind::Projection;
 use countersign_keys::json::Json;
-use countersign_slurm::JobState;
 use tokio::time::Duration;
 
 use super::error::JobsError;
@@ -64,14 +63,8 @@ impl Jobs {
 
 impl Site {
     async fn reach(&self, place: &WebPlace) -> Result<(Arc<Relay>, u16), JobsError> {
-        let own = self.job(place.job.as_str()).await?;
-        let row = self.at_slurm(&own).await?;
-        if row.state != JobState::Running {
-            return Err(JobsError::NotRunning);
-        }
-        let OwnJob { id, record, slurm_id } = own;
         let rank = usize::try_from(place.rank).map_err(|_| JobsError::NoInterface)?;
-        let node = self.commands.node(&row.nodes, rank).await?;
+        let (OwnJob { id, record, slurm_id }, node) = self.running(place.job.as_str(), rank).await?;
         let (mut ports, mut wanted) = record.interfaces.ports(place.rank, place.target);
         if record.interfaces.has_own() {
             match self.chosen_port(&record).await {

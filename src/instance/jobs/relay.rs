@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_keys::identity::CoreJobId;
 use countersign_os::quoted;
-use countersign_slurm::{Commands, Program, SlurmJobId};
+use countersign_slurm::{Commands, Program, SlurmJobId, step_of};
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -25,14 +25,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::relay::{ALL_WINDOW, FRAME, Refused, STREAM_WINDOW};
+use crate::relay::{ALL_WINDOW, FRAME, PING_EVERY, PONG_WITHIN, Refused, STREAM_WINDOW};
 
 /// How long a step may take to start and to connect. Slurm may wait for the node.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
-
-/// Interval of pings, and how long the node has to answer.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PONG_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a step may take to end after its input has.
 const END_MAX: Duration = Duration::from_secs(5);
@@ -100,9 +96,7 @@ impl Relay {
             let upgraded = hyper::upgrade::on(answer).await.map_err(|_| RelayError::Broken)?;
             return Ok(TokioIo::new(upgraded));
         }
-        let refused = [Refused::Target, Refused::NotThere, Refused::Foreign];
-        let refused = refused.into_iter().find(|refused| refused.status() == answer.status());
-        Err(refused.map_or(RelayError::Broken, RelayError::Refused))
+        Err(Refused::of(answer.status()).map_or(RelayError::Broken, RelayError::Refused))
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -159,10 +153,9 @@ impl Relays {
 /// Starts the step.
 fn run(step: &Step, commands: &Commands, program: &Path) -> std::io::Result<Child> {
     // Unbuffered: Slurm would keep what does not end with a line.
-    let fixed = ["--quiet", "--overlap", "--unbuffered", "--mpi=none", "--nodes=1", "--ntasks=1", "--export=NONE"];
     let mut command = Command::new(commands.path(Program::Srun));
-    command.args(fixed).arg(format!("--jobid={}", step.slurm_id)).arg(format!("--nodelist={}", step.node));
-    command.args(["--chdir=/", "--"]).arg(program).arg("relay").args(step.ports.iter().map(ToString::to_string));
+    command.args(step_of(step.slurm_id, &step.node)).args(["--unbuffered", "--export=NONE", "--chdir=/", "--"]);
+    command.arg(program).arg("relay").args(step.ports.iter().map(ToString::to_string));
     command.env_clear().envs(commands.environment()).current_dir("/").kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use countersign_keys::identity::CoreJobId;
 use countersign_keys::json::Json;
-use countersign_slurm::{JobState, Program};
+use countersign_slurm::{Program, step_of};
 use tokio::time::Duration;
 
 use super::error::JobsError;
@@ -50,21 +50,11 @@ impl Jobs {
 
     async fn step(&self, shell: &JobShell) -> Result<Opened, JobsError> {
         let site = self.site()?;
-        let own = site.job(shell.id.as_str()).await?;
-        let row = site.at_slurm(&own).await?;
-        if row.state != JobState::Running {
-            return Err(JobsError::NotRunning);
-        }
-        let OwnJob { record, slurm_id, .. } = own;
-        let node = site.commands.node(&row.nodes, shell.rank).await?;
+        let (OwnJob { record, slurm_id, .. }, node) = site.running(shell.id.as_str(), shell.rank).await?;
         let path = record.folder.path(&record.folder.drive);
         let folder = site.files.open_folder(&path).await.map_err(|error| JobsError::Folder(error.trouble))?;
-        let mut arguments: Vec<OsString> =
-            ["--quiet", "--overlap", "--pty", "--mpi=none", "--nodes=1", "--ntasks=1", "--export=ALL"]
-                .map(OsString::from)
-                .into();
-        arguments.push(format!("--jobid={slurm_id}").into());
-        arguments.push(format!("--nodelist={node}").into());
+        let mut arguments: Vec<OsString> = step_of(slurm_id, &node).into_iter().map(OsString::from).collect();
+        arguments.extend(["--pty", "--export=ALL"].map(OsString::from));
         arguments.push(site.login.shell().into_os_string());
         arguments.push("-l".into());
         let program = site.commands.path(Program::Srun);

@@ -28,6 +28,13 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
+    const ALL: [Self; 3] = [Self::Target, Self::NotThere, Self::Foreign];
+
+    /// What an answer of the relay with this status means.
+    pub(crate) fn of(status: StatusCode) -> Option<Self> {
+        Self::ALL.into_iter().find(|refused| refused.status() == status)
+    }
+
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Target => StatusCode::BAD_REQUEST,

@@ -11,7 +11,6 @@ use countersign_ipc::web_connections::WebConnections;
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::session::SESSION_MAX_S;
 use hyper::body::Incoming;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::jobs::relay::Relay;
@@ -39,10 +38,10 @@ pub(crate) struct Entry {
     /// The key that signed the opening; `None` if the site asks for no proof.
     key: Option<(Username, KeyId)>,
     way: Mutex<Way>,
+    /// To the application, closed when the session ends.
     connections: WebConnections<Incoming>,
     began: Instant,
     used: Mutex<Instant>,
-    ended: watch::Sender<bool>,
 }
 
 impl Entry {
@@ -55,7 +54,6 @@ impl Entry {
             connections: WebConnections::default(),
             began: now,
             used: Mutex::new(now),
-            ended: watch::channel(false).0,
         }
     }
 
@@ -84,14 +82,9 @@ impl Entry {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    pub(super) async fn until_ended(&self) {
-        // An error would mean that the sender is gone, and it is this value's.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
-    }
-
     fn is_over(&self) -> bool {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        self.began.elapsed() >= AGE_MAX || used.elapsed() >= IDLE_MAX || *self.ended.borrow()
+        self.began.elapsed() >= AGE_MAX || used.elapsed() >= IDLE_MAX || self.connections.is_closed()
     }
 }
 
@@ -135,7 +128,6 @@ impl WebSessions {
 
     /// Ends a session and its open sockets.
     pub(super) fn end(&self, entry: &Arc<Entry>) {
-        entry.ended.send_replace(true);
         entry.connections.close();
         self.entries().retain(|_, kept| !Arc::ptr_eq(kept, entry));
     }
@@ -150,7 +142,7 @@ impl WebSessions {
         entries.retain(|_, entry| {
             let is_over = entry.is_over();
             if is_over {
-                entry.ended.send_replace(true);
+                entry.connections.close();
             }
             !is_over
         });
@@ -186,7 +178,7 @@ mod tests {
         assert!(sessions.find(&one, &place("5-0")).is_some());
         tokio::time::advance(IDLE_MAX / 2).await;
         assert_eq!(sessions.count(), 1);
-        ended.until_ended().await;
+        ended.connections().until_closed().await;
         // Also one that is used ends some time.
         for _ in 0..AGE_MAX.as_secs() / IDLE_MAX.as_secs() {
             sessions.find(&one, &place("5-0"));

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use countersign_keys::time::Timestamp;
-use countersign_slurm::{JobState, Row, SlurmJobId};
+use countersign_slurm::{Row, SlurmJobId};
 use time::OffsetDateTime;
 
 /// A time of start is rounded up to this many seconds.
@@ -21,16 +21,11 @@ const fn place(row: &Row) -> Place {
     (Reverse(row.priority), row.id)
 }
 
-/// Whether a job waits for its turn, and for nothing else.
-fn waits(row: &Row) -> bool {
-    row.state == JobState::Pending && matches!(row.reason.as_deref(), Some("Priority" | "Resources"))
-}
-
 impl<'r> Places<'r> {
     pub(super) fn of(rows: &'r [Row]) -> Self {
         let mut places: HashMap<&str, Vec<Place>> = HashMap::new();
-        for row in rows.iter().filter(|row| waits(row)) {
-            for partition in row.partition.split(',') {
+        for row in rows.iter().filter(|row| row.waits_for_its_turn()) {
+            for partition in row.partitions() {
                 places.entry(partition).or_default().push(place(row));
             }
         }
@@ -41,15 +36,25 @@ impl<'r> Places<'r> {
     /// How many jobs come before this one, in the partition where they are fewest.
     fn ahead(&self, row: &Row) -> Option<usize> {
         let position = |partition| self.0.get(partition)?.binary_search(&place(row)).ok();
-        row.partition.split(',').filter_map(position).min()
+        row.partitions().filter_map(position).min()
+    }
+
+    /// The partitions for which jobs wait.
+    pub(super) fn wanted(&self) -> Vec<String> {
+        let mut wanted: Vec<String> = self.0.keys().map(|partition| (*partition).to_owned()).collect();
+        wanted.sort_unstable();
+        wanted
     }
 
     /// A sentence or two for the user. `None` if nothing is known, or if the job does not wait for
     /// its turn.
     pub(super) fn forecast(&self, row: &Row, now: Timestamp) -> Option<String> {
+        if !row.waits_for_its_turn() {
+            return None;
+        }
         let ahead = self.ahead(row).and_then(jobs_ahead);
         let sentences: Vec<String> = [ahead, start(row, now)].into_iter().flatten().collect();
-        (waits(row) && !sentences.is_empty()).then(|| sentences.join(" "))
+        (!sentences.is_empty()).then(|| sentences.join(" "))
     }
 }
 
@@ -79,7 +84,7 @@ fn start(row: &Row, now: Timestamp) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use countersign_slurm::{ExitCode, Limit};
+    use countersign_slurm::{ExitCode, JobState, Limit};
 
     use super::*;
 

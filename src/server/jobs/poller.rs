@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_keys::time::Timestamp;
-use countersign_slurm::{Commands, IDS_MAX, JobState, Listing, Record, Row, SlurmFailure, SlurmJobId};
+use countersign_slurm::{Commands, IDS_MAX, Record, Row, SlurmFailure, SlurmJobId};
 
 use super::decide::{AccountingAnswer, Answers, Verdict, take};
 use super::forecast::Places;
@@ -95,9 +95,9 @@ pub(crate) async fn round(server: &Arc<Server>, commands: &Commands) -> Result<(
     let listing = commands.squeue().await?;
     report_unreadable("squeue", listing.unreadable, listing.first_unreadable.as_deref());
     let Ok(now) = server.clock.now() else { return Ok(()) };
-    note_wanted(server, &listing);
     let rows: HashMap<SlurmJobId, &Row> = listing.rows.iter().map(|row| (row.id, row)).collect();
     let places = Places::of(&listing.rows);
+    server.jobs.queue().wanted = places.wanted();
     let asked = about_whom(&jobs, &rows, now);
     let accounting = ask_accounting(commands, &asked, now).await;
     for (key, before) in jobs {
@@ -187,16 +187,6 @@ fn report_unreadable(program: &str, lines: usize, first: Option<&str>) {
     if lines > 0 {
         tracing::warn!(program, lines, first, "ignored unreadable lines of Slurm");
     }
-}
-
-/// Notes the partitions for which jobs wait.
-fn note_wanted(server: &Server, listing: &Listing<Row>) {
-    let waiting = listing.rows.iter().filter(|row| row.state == JobState::Pending);
-    let waiting = waiting.filter(|row| matches!(row.reason.as_deref(), Some("Resources" | "Priority")));
-    let mut wanted: Vec<String> = waiting.flat_map(|row| row.partition.split(',')).map(str::to_owned).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    server.jobs.queue().wanted = wanted;
 }
 
 async fn look_at_partitions(server: &Server, commands: &Commands) {

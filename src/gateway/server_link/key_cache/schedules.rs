@@ -23,10 +23,42 @@ const ORDERS: usize = 2_000;
 /// About the steps of a request, so that the revocation comes before, during and after it.
 const STEPS: u32 = 12;
 
-enum OnTheLine {
+/// What the server says, in its order.
+pub(crate) enum OnTheLine {
     Answer(u64, Answer),
     Ended(Ended),
     End,
+}
+
+/// Passes on what the server says, until its end. After `revocation` it is acknowledged.
+pub(crate) async fn hear(
+    mut said: mpsc::UnboundedReceiver<OnTheLine>,
+    key_cache: Arc<KeyCache>,
+    revocation: Ended,
+    acknowledged: Arc<AtomicBool>,
+) {
+    while let Some(message) = said.recv().await {
+        match message {
+            OnTheLine::Answer(id, answer) => key_cache.hear(id, answer),
+            OnTheLine::Ended(ended) => {
+                key_cache.forget(&ended);
+                acknowledged.fetch_or(ended == revocation, Ordering::SeqCst);
+            }
+            OnTheLine::End => return,
+        }
+    }
+}
+
+/// Lets the other tasks take some steps, fewer than `max`.
+pub(crate) async fn some_steps(max: u32) {
+    for _ in 0..shuttle::rand::thread_rng().gen_range(0..max) {
+        yield_now().await;
+    }
+}
+
+/// Time is paused: no result may depend on it.
+pub(crate) fn with_paused_time() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 fn revocation() -> Ended {
@@ -47,8 +79,7 @@ async fn is_accepted(key_cache: &KeyCache) -> bool {
 
 #[test]
 fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() {
-    // Time is paused: no result may depend on it.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = with_paused_time();
     let _entered = runtime.enter();
     let (accepted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted_accepted, counted_refused) = (Arc::clone(&accepted), Arc::clone(&refused));
@@ -56,7 +87,7 @@ fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() 
     in_orders(ORDERS, move || {
         let key = key.clone();
         let (asking, mut asked) = mpsc::channel(8);
-        let (saying, mut said) = mpsc::unbounded_channel();
+        let (saying, said) = mpsc::unbounded_channel();
         let key_cache = Arc::new(KeyCache::new(asking));
         let is_revoked = Arc::new(AtomicBool::new(false));
         let is_acknowledged = Arc::new(AtomicBool::new(false));
@@ -75,29 +106,13 @@ fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() 
         // Another change of the user comes first, so that the key is looked up once more; then the
         // key is revoked.
         let revoking = spawn(async move {
-            for _ in 0..shuttle::rand::thread_rng().gen_range(0..STEPS) {
-                yield_now().await;
-            }
+            some_steps(STEPS).await;
             let _ = line.send(OnTheLine::Ended(Ended::User { username: user("a") }));
-            for _ in 0..shuttle::rand::thread_rng().gen_range(0..STEPS) {
-                yield_now().await;
-            }
+            some_steps(STEPS).await;
             revoked.store(true, Ordering::SeqCst);
             let _ = line.send(OnTheLine::Ended(revocation()));
         });
-        let (heard, acknowledged) = (Arc::clone(&key_cache), Arc::clone(&is_acknowledged));
-        let hearing = spawn(async move {
-            while let Some(message) = said.recv().await {
-                match message {
-                    OnTheLine::Answer(id, answer) => heard.hear(id, answer),
-                    OnTheLine::Ended(ended) => {
-                        heard.forget(&ended);
-                        acknowledged.fetch_or(ended == revocation(), Ordering::SeqCst);
-                    }
-                    OnTheLine::End => return,
-                }
-            }
-        });
+        let hearing = spawn(hear(said, Arc::clone(&key_cache), revocation(), Arc::clone(&is_acknowledged)));
         let requests = [(); 2].map(|()| {
             let (key_cache, acknowledged) = (Arc::clone(&key_cache), Arc::clone(&is_acknowledged));
             let (accepted, refused) = (Arc::clone(&counted_accepted), Arc::clone(&counted_refused));
