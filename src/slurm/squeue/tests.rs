@@ -3,7 +3,7 @@
 use super::*;
 
 /// As squeue 22.05 printed it.
-const REAL: &str = include_str!("../samples/squeue.txt");
+const REAL: &str = include_str!("../samples/squeue-22.05.txt");
 
 fn one(line: &str) -> Row {
     let listing = rows(line.as_bytes());

@@ -76,7 +76,7 @@ fn an_answer_of_another_form_is_no_answer() {
 
 #[test]
 fn the_real_answer_of_22_05_is_read() {
-    let real = include_str!("../samples/running.squeue.json");
+    let real = include_str!("../samples/squeue-22.05.json");
     let found = |uid| in_answer(Program::Squeue, real.as_bytes(), uid, &["UCloud job"].into()).unwrap();
     assert_eq!(found(1001).get("UCloud job").map(|id| id.get()), Some(14));
     assert!(found(1002).is_empty());
