@@ -20,6 +20,8 @@ mod squeue;
 mod state;
 mod submission;
 mod tag;
+#[cfg(test)]
+mod versions;
 
 pub use crate::columns::Listing;
 pub use crate::commands::{Commands, Output};

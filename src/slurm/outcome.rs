@@ -110,9 +110,13 @@ fn reason_in_words(reason: &str) -> String {
         }
         "PartitionDown" | "PartitionInactive" => "The job waits: its machines are out of service.",
         "ReqNodeNotAvail" | "NodeDown" => "The job waits: a node that it needs is not available.",
-        "Reservation" | "ReservationDeleted" => "The job waits for its reservation.",
+        "Reservation" | "ReservationDeleted" | "ReservationInvalid" => "The job waits for its reservation.",
+        "AccountNotAllowed" | "QOSNotAllowed" => {
+            "The job's account at Slurm may not use its machines, so it does not start. End it."
+        }
+        "JobHoldMaxRequeue" => "The job is held: Slurm has put it back into the queue too often.",
         "InvalidAccount" | "InvalidQOS" => "The job's account at Slurm is not valid, so it does not start.",
-        reason if reason.starts_with("Assoc") || reason.starts_with("QOS") || reason.starts_with("MaxGRES") => {
+        reason if ["Assoc", "QOS", "Max"].iter().any(|limit| reason.starts_with(limit)) => {
             return format!("The job waits: a limit of its account at Slurm is reached ({reason}).");
         }
         reason if reason.starts_with("ReqNodeNotAvail") => "The job waits: a node that it needs is not available.",

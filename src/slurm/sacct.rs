@@ -59,8 +59,12 @@ impl ExitCode {
         Some(Self { code: number(code)?, signal: number(signal)? })
     }
 
-    /// Reads a status as of wait(2), or `code:signal`.
+    /// Reads a status as of wait(2), or `code:signal`, which squeue prints since 23.11. Empty for a
+    /// job that has none.
     pub(crate) fn of_wait_status(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self::default());
+        }
         let Some(status) = number::<u32>(text) else { return Self::parse(text) };
         Some(Self { code: (status >> 8) & 0xff, signal: status & 0x7f })
     }

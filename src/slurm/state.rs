@@ -1,4 +1,4 @@
-//! The states of a job, in the words of Slurm 22.05 to 25.05.
+//! The states of a job, in the words of Slurm 22.05 to 25.11.
 
 /// A state, or a flag that newer versions show in a state's place.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,6 +42,9 @@ pub enum JobState {
 
 /// Longest word of a state, in bytes: the longest known has 15.
 const WORD_MAX: usize = 40;
+
+/// What Slurm's programs print for a state that they do not know: that of a newer slurmctld.
+const UNKNOWN_TO_SLURM: &str = "?";
 
 /// What accounting writes before the uid of the account that cancelled a job.
 const CANCELLED_BY: &str = "CANCELLED by ";
@@ -94,6 +97,7 @@ impl JobState {
             "STAGE_OUT" => Self::StageOut,
             "STOPPED" => Self::Stopped,
             "UPDATE_DB" => Self::UpdateDb,
+            UNKNOWN_TO_SLURM => Self::Unknown(UNKNOWN_TO_SLURM.to_owned()),
             word => {
                 let is_word = (1..=WORD_MAX).contains(&word.len())
                     && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
@@ -191,6 +195,7 @@ mod tests {
             check(word, Phase::Ended);
         }
         check("TELEPORTED", Phase::Unknown);
+        check("?", Phase::Unknown);
         assert_eq!(JobState::parse("CANCELLED by 0"), Some(JobState::Cancelled { by: Some(0) }));
         for bad in
             ["", "running", "RUN NING", "CANCELLED by", "CANCELLED by root", "CANCELLED by -1", "COMPLETED|", "FAILED+"]

@@ -23,6 +23,15 @@ pub const TAG_LENGTH: usize = 32;
 #[derive(Deserialize)]
 struct Answer {
     jobs: Vec<Value>,
+    /// Newer programs print what went wrong here, and may succeed all the same.
+    #[serde(default)]
+    errors: Value,
+}
+
+impl Answer {
+    fn is_whole(&self) -> bool {
+        self.errors.is_null() || self.errors.as_array().is_some_and(Vec::is_empty)
+    }
 }
 
 impl Commands {
@@ -66,6 +75,9 @@ pub(crate) fn in_answer(
 ) -> Result<BTreeMap<String, SlurmJobId>, SlurmFailure> {
     let unreadable = |what| SlurmFailure::Unreadable { program, what };
     let answer: Answer = serde_json::from_slice(json).map_err(|_| unreadable("it is not JSON with a list of jobs"))?;
+    if !answer.is_whole() {
+        return Err(unreadable("it says that something went wrong"));
+    }
     let mut found = BTreeMap::new();
     for job in &answer.jobs {
         // squeue 22.05 lists every job, whatever it is asked. sacct has no uid of a job's user, and
@@ -83,11 +95,13 @@ pub(crate) fn in_answer(
     Ok(found)
 }
 
-/// A number, or the object in which newer versions put one (`{"set": true, "number": 7}`).
+/// A number, or the object in which newer versions put one (`{"set": true, "infinite": false,
+/// "number": 7}`).
 fn number(value: &Value) -> Option<u64> {
     let Some(object) = value.as_object() else { return value.as_u64() };
-    let is_set = object.get("set").and_then(Value::as_bool) != Some(false);
-    object.get("number").and_then(Value::as_u64).filter(|_| is_set)
+    let is = |name: &str| object.get(name).and_then(Value::as_bool);
+    let is_finite = is("set") != Some(false) && is("infinite") != Some(true);
+    object.get("number").and_then(Value::as_u64).filter(|_| is_finite)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Decides from Slurm's answers how one job stands. Pure: time and answers are arguments.
 //!
 //! A row or record counts only if it names the uid of the account that reported the job. Unknown is
-//! not ended: an end needs a final state, or both queue and accounting that answer and do not know
-//! the job for [`LOST_AFTER_S`].
+//! not ended: an end needs a final state, or both queue and accounting that answer for
+//! [`LOST_AFTER_S`] and know no state of the job.
 
 use countersign_keys::time::Timestamp;
 use countersign_slurm::{JobState, Limit, Outcome, Record, Row, Standing};
@@ -113,32 +113,43 @@ fn take_records(tracked: &mut Tracked, records: &[&Record], answers: Answers, no
         if !tracked.job.is_verified && records.iter().any(|record| record.uid != uid && record.uid != 0) {
             return Verdict::Forget;
         }
-        match answers {
-            Answers { is_queue_whole: true, accounting: AccountingAnswer::Whole } => {}
-            Answers { is_queue_whole: true, accounting: AccountingAnswer::NotAsked } => return Verdict::Same,
-            Answers { is_queue_whole: false, .. } | Answers { accounting: AccountingAnswer::None, .. } => {
-                tracked.missing_since = None;
-                return Verdict::Same;
-            }
-        }
-        let since = *tracked.missing_since.get_or_insert(now);
-        if now.since(since) < LOST_AFTER_S {
+        if !is_missing_for_long(tracked, answers, now) {
             return Verdict::Same;
         }
         let words = "Slurm does not know the job any more, and has no record of its end.".to_owned();
         return ended(tracked, &Outcome { standing: Standing::Failed, words });
     };
-    tracked.missing_since = None;
     let was_verified = std::mem::replace(&mut tracked.job.is_verified, true);
     if let Some(end) = Outcome::of_record(record) {
         return ended(tracked, &end);
     }
     if let (JobState::Unknown(word), Some(_)) = (&record.state, record.end) {
-        let words = format!("The job has ended in a state that is not known here: {word}.");
-        return ended(tracked, &Outcome { standing: Standing::Failed, words });
+        // The run may be followed by another, which the queue shows.
+        if is_missing_for_long(tracked, answers, now) {
+            let words = format!("The job has ended in a state that is not known here: {word}.");
+            return ended(tracked, &Outcome { standing: Standing::Failed, words });
+        }
+    } else {
+        // Accounting says that it waits or runs: it lags, or slurmctld was not whole.
+        tracked.missing_since = None;
     }
-    // Accounting says that it waits or runs: it lags, or slurmctld was not whole.
     if was_verified { Verdict::Same } else { Verdict::Changed }
+}
+
+/// Whether queue and accounting have answered for [`LOST_AFTER_S`] without a word that the job
+/// waits, runs or has ended. An answer that is not whole begins that time again.
+fn is_missing_for_long(tracked: &mut Tracked, answers: Answers, now: Timestamp) -> bool {
+    match answers {
+        Answers { is_queue_whole: true, accounting: AccountingAnswer::Whole } => {
+            let since = *tracked.missing_since.get_or_insert(now);
+            now.since(since) >= LOST_AFTER_S
+        }
+        Answers { is_queue_whole: true, accounting: AccountingAnswer::NotAsked } => false,
+        Answers { is_queue_whole: false, .. } | Answers { accounting: AccountingAnswer::None, .. } => {
+            tracked.missing_since = None;
+            false
+        }
+    }
 }
 
 /// The latest run of the job, among the records that name its uid.

@@ -32,6 +32,12 @@ fn every_state_of_a_live_job_has_its_word() {
     check("PENDING", "BeginTime", waiting, "The job waits for its begin time.");
     let limit = "The job waits: a limit of its account at Slurm is reached (AssocMaxJobsLimit).";
     check("PENDING", "AssocMaxJobsLimit", waiting, limit);
+    for reason in ["QOSMaxGRESPerUser", "MaxGRESPerAccount", "MaxCpuRunMinsPerUser"] {
+        let limit = format!("The job waits: a limit of its account at Slurm is reached ({reason}).");
+        check("PENDING", reason, waiting, &limit);
+    }
+    let never = "The job's account at Slurm may not use its machines, so it does not start. End it.";
+    check("PENDING", "QOSNotAllowed", waiting, never);
     check("PENDING", "Nonsense", waiting, "The job is in the queue (Nonsense).");
     for never in ["DependencyNeverSatisfied", "PartitionTimeLimit", "PartitionNodeLimit", "PartitionConfig"] {
         let said = row("PENDING", "0", 0, never).unwrap().words;

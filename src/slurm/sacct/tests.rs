@@ -45,7 +45,7 @@ fn exit_codes_are_read_in_both_forms() {
     check("11", Some((0, 11)));
     check("139", Some((0, 11))); // with a core dump
     check("3:0", Some((3, 0)));
-    check("", None);
+    check("", Some((0, 0)));
     check("-1", None);
 }
 

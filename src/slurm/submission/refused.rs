@@ -1,7 +1,7 @@
 //! Why `sbatch` refused a job, in words for the user, with Slurm's own.
 
 /// Slurm's words, and what they mean to a user. The first that fits counts.
-const MEANINGS: [(&str, &str); 17] = [
+const MEANINGS: [(&str, &str); 20] = [
     ("AssocMaxSubmitJobLimit", "Your project has used up its allocation, or has too many jobs already."),
     ("QOSMaxSubmitJobPerUserLimit", "You have too many jobs already. Wait until some have ended."),
     ("Job violates accounting/QOS policy", "The job is larger or longer than you may start here."),
@@ -22,10 +22,14 @@ const MEANINGS: [(&str, &str); 17] = [
     ("Node count specification invalid", "The job asks for more machines than there are."),
     ("Batch script is empty", "The job's script is empty."),
     ("User's group not permitted to use this partition", "You may not use this kind of machine."),
+    ("Access/permission denied", "You may not start such a job at the computing centre."),
+    ("Rate limit exceeded", "Slurm has too much to do at the moment. Try again in a minute."),
+    ("Unable to create job record", "Slurm has as many jobs as it takes. Try again later."),
 ];
 
-/// Words with which sbatch says that it got no answer. The job may have been submitted.
-const NO_ANSWER: [&str; 9] = [
+/// Words with which sbatch says that it got no answer, or could not read it. The job may have been
+/// submitted.
+const NO_ANSWER: [&str; 19] = [
     "Socket timed out",
     "Unable to contact slurm controller",
     "Communication connection failure",
@@ -34,6 +38,16 @@ const NO_ANSWER: [&str; 9] = [
     "Transport endpoint",
     "Connection reset",
     "Unexpected message received",
+    "Message send failure",
+    "Message receive failure",
+    "Insane message length",
+    "Protocol authentication error",
+    "Incompatible versions of client and server code",
+    "Unexpected missing socket error",
+    "Unable to process incoming",
+    "Connection timed out",
+    "Broken pipe",
+    "Resource temporarily unavailable",
     "Slurm temporarily unable to accept job",
 ];
 

@@ -114,7 +114,7 @@ fn the_number_is_the_last_line() {
     check("Submitted batch job 29\n", None);
 }
 
-/// The texts are those of Slurm 22.05, cleaned.
+/// The texts are those of Slurm 22.05 to 25.05, cleaned.
 #[test]
 fn refusals_are_told_in_words_and_silence_is_no_refusal() {
     let check = |said: &str, want: Option<&str>| {
@@ -145,4 +145,17 @@ fn refusals_are_told_in_words_and_silence_is_no_refusal() {
     check("something else", Some("Slurm refused the job."));
     check("Batch job submission failed: Socket timed out on send/recv operation", None);
     check("Batch job submission failed: Unable to contact slurm controller (connect failure)", None);
+    // 23.11: slurmctld counts requests. It has not read this one.
+    let busy = "Batch job submission failed: Rate limit exceeded, please retry later";
+    check(busy, Some("Slurm has too much to do"));
+    for silence in [
+        "Message receive failure",
+        "Insane message length",
+        "Protocol authentication error",
+        "Unable to process incoming and outgoing file descriptors",
+    ] {
+        check(&format!("Batch job submission failed: {silence}"), None);
+    }
+    let full = "Slurm temporarily unable to accept job, sleeping and retrying";
+    check(&format!("{full}; Batch job submission failed: Resource temporarily unavailable"), None);
 }

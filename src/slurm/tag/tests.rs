@@ -47,6 +47,7 @@ fn another_users_job_and_another_comment_are_not_it() {
     assert_eq!(squeue(&job("\"1001\"", &tag)), None);
     assert_eq!(squeue(&job("null", &tag)), None);
     assert_eq!(squeue(&job("{\"set\":false,\"number\":1001}", &tag)), None);
+    assert_eq!(squeue(&job("{\"set\":true,\"infinite\":true,\"number\":1001}", &tag)), None);
     for comment in ["null", "\"\"", "7", &format!("{:?}", format!("{TAG} ")), &format!("[{tag}]")] {
         assert_eq!(squeue(&job("1001", comment)), None, "{comment}");
     }

@@ -190,9 +190,18 @@ fn of_several_runs_the_last_counts() {
 }
 
 #[test]
-fn a_finished_run_in_an_unknown_state_has_failed() {
+fn a_finished_run_in_an_unknown_state_has_failed_only_if_the_queue_has_forgotten_it() {
     let mut job = tracked();
-    take(&mut job, None, &[&record(ME, "TELEPORTED", 0)], WHOLE, at(60));
+    let finished = record(ME, "TELEPORTED", 0);
+    assert_eq!(take(&mut job, None, &[&finished], WHOLE, at(60)), Verdict::Changed);
+    assert_eq!((end_of(&job), job.job.is_verified), (None, true));
+    // The next run is in the queue.
+    take(&mut job, Some(&row(ME, "PENDING")), &[&finished], WHOLE, at(70));
+    take(&mut job, None, &[&finished], WHOLE, at(80));
+    take(&mut job, None, &[&finished], Answers { is_queue_whole: false, ..WHOLE }, at(80 + LOST_AFTER_S));
+    take(&mut job, None, &[&finished], WHOLE, at(81 + LOST_AFTER_S));
+    assert_eq!(end_of(&job), None);
+    take(&mut job, None, &[&finished], WHOLE, at(81 + 2 * LOST_AFTER_S));
     let words = "The job has ended in a state that is not known here: TELEPORTED.";
     assert_eq!(job.job.end, Some(("FAILURE".to_owned(), words.to_owned())));
 }
