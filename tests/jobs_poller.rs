@@ -136,9 +136,13 @@ async fn every_slow_end_of_a_job_arrives_once_with_its_reason() {
     until_state(centre, &timeout, "RUNNING").await;
     // It cannot begin in time, because it needs the whole node.
     let (deadline, _) = begin(slurm, centre, &format!("{options}=n1 --exclusive --deadline=now+75"), "exit 0").await;
+    // It keeps 60 MB, has 10 MB, and Slurm looks every second.
+    let greedy = "{ head -c 60000000 /dev/zero; sleep 300; } | tail -c 60000000";
+    let (memory, _) = begin(slurm, centre, &format!("{options}=n1 --acctg-freq=task=1"), greedy).await;
     let (node_fail, _) = begin(slurm, centre, "--no-requeue --nodelist=n2", "sleep 300").await;
     until_state(centre, &node_fail, "RUNNING").await;
     slurm.order("node lost").await;
+    until_slow_end(centre, &memory, "FAILURE").await;
     until_slow_end(centre, &node_fail, "FAILURE").await;
     slurm.order("node back").await;
     until_slow_end(centre, &timeout, "EXPIRED").await;
@@ -152,6 +156,8 @@ async fn every_slow_end_of_a_job_arrives_once_with_its_reason() {
     let want = [
         (timeout, "The job was ended after 1 min: its time was up."),
         (deadline, "The job was ended: it could not be finished before its deadline."),
+        // Without control groups Slurm knows the signal alone.
+        (memory, "The job has failed: killed (signal 9), possibly because it used too much memory."),
         (node_fail, "The job was ended: a node of it failed."),
         (preempted, "The job was ended: a job with a higher priority needed its nodes."),
         (urgent, "The job has completed."),

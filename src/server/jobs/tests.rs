@@ -1,6 +1,8 @@
 //! Jobs from an account's report to Core, with programs in Slurm's place that print what the test
 //! says. Slurm itself is in `tests/jobs_poller.rs`.
 
+mod outages;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
