@@ -4,6 +4,7 @@
 //! as Slurm shows that the job is that account's. Core is told each change once, and decides
 //! nothing here.
 
+mod core_calls;
 pub(crate) mod decide;
 mod forecast;
 pub(crate) mod operator;

@@ -10,18 +10,16 @@ use std::time::Duration;
 use countersign_keys::store::jobs::Job;
 use countersign_keys::time::Timestamp;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
 
+use super::core_calls::{
+    CHECK_EXISTENCE, Change, Existence, Item, Items, JobAtCore, RETRIEVE, Resource, UPDATE, Update,
+};
 use super::decide::{Verdict, limit_min, live_state, warning};
 use super::operator;
 use super::records::update;
 use super::table::{Key, Tracked};
 use crate::core::client::{Call, CoreCalls, CoreFailure};
 use crate::state::{Server, log_failure};
-
-const UPDATE: &str = "/api/jobs/control/update";
-const RETRIEVE: &str = "/api/jobs/control/retrieve";
-const CHECK_EXISTENCE: &str = "/api/providers/resources/checkExistence";
 
 /// Most updates of a job. Core does not load a job with more than 10,000.
 const UPDATES_MAX: u32 = 1_000;
@@ -56,24 +54,6 @@ const ROUND_MAX: Duration = Duration::from_secs(15);
 
 /// Longest wait while Core cannot be reached.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-
-/// A change that Core must be told.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Change {
-    Folder(String),
-    State { state: String, words: String },
-    End { state: String, words: String },
-    Words(String),
-    Warning(u32),
-    Limit(u32),
-}
-
-impl Change {
-    /// Whether it changes nothing but what the user reads.
-    const fn is_sentence(&self) -> bool {
-        matches!(self, Self::Words(_) | Self::Warning(_))
-    }
-}
 
 /// Tells Core until the server ends.
 pub(crate) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
@@ -326,77 +306,4 @@ async fn forget_ended_orphans(server: &Arc<Server>) {
     for key in ended {
         update(server, &key, |_| Verdict::Forget).await;
     }
-}
-
-#[derive(Serialize)]
-struct Items<I> {
-    items: I,
-}
-
-#[derive(Serialize)]
-struct Item<'i> {
-    id: &'i str,
-    update: Update<'i>,
-}
-
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Update<'u> {
-    state: Option<&'u str>,
-    output_folder: Option<&'u str>,
-    status: Option<String>,
-    expected_state: Option<&'u str>,
-    expected_different_state: Option<bool>,
-    new_time_allocation: Option<i64>,
-    timestamp: i64,
-}
-
-impl<'u> Update<'u> {
-    fn of(change: &'u Change) -> Self {
-        match change {
-            Change::Folder(folder) => Self { output_folder: Some(folder), ..Self::default() },
-            Change::State { state, words } | Change::End { state, words } => Self {
-                state: Some(state),
-                status: Some(words.clone()),
-                expected_different_state: Some(true),
-                ..Self::default()
-            },
-            Change::Words(words) => Self { status: Some(words.clone()), ..Self::default() },
-            Change::Warning(minutes) => {
-                Self { status: Some(format!("The job's time is up in {minutes} minutes.")), ..Self::default() }
-            }
-            // Core reads whole minutes only.
-            Change::Limit(minutes) => {
-                Self { new_time_allocation: Some(i64::from(*minutes).saturating_mul(60_000)), ..Self::default() }
-            }
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Resource<'r> {
-    r#type: &'static str,
-    id: &'r str,
-}
-
-#[derive(Deserialize)]
-struct Existence {
-    responses: Vec<bool>,
-}
-
-#[derive(Deserialize)]
-struct JobAtCore {
-    owner: Owner,
-    status: StatusAtCore,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Owner {
-    created_by: String,
-}
-
-#[derive(Deserialize)]
-struct StatusAtCore {
-    state: String,
 }

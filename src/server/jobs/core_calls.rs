@@ -1,0 +1,98 @@
+//! Core's calls about jobs, as JSON: what the server sends, and what it reads of the answers.
+
+use serde::{Deserialize, Serialize};
+
+pub(super) const UPDATE: &str = "/api/jobs/control/update";
+pub(super) const RETRIEVE: &str = "/api/jobs/control/retrieve";
+pub(super) const CHECK_EXISTENCE: &str = "/api/providers/resources/checkExistence";
+
+/// A change that Core must be told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    Folder(String),
+    State { state: String, words: String },
+    End { state: String, words: String },
+    Words(String),
+    Warning(u32),
+    Limit(u32),
+}
+
+impl Change {
+    /// Whether it changes nothing but what the user reads.
+    pub(super) const fn is_sentence(&self) -> bool {
+        matches!(self, Self::Words(_) | Self::Warning(_))
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Items<I> {
+    pub(super) items: I,
+}
+
+#[derive(Serialize)]
+pub(super) struct Item<'i> {
+    pub(super) id: &'i str,
+    pub(super) update: Update<'i>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Update<'u> {
+    pub(super) state: Option<&'u str>,
+    pub(super) output_folder: Option<&'u str>,
+    pub(super) status: Option<String>,
+    pub(super) expected_state: Option<&'u str>,
+    pub(super) expected_different_state: Option<bool>,
+    pub(super) new_time_allocation: Option<i64>,
+    pub(super) timestamp: i64,
+}
+
+impl<'u> Update<'u> {
+    pub(super) fn of(change: &'u Change) -> Self {
+        match change {
+            Change::Folder(folder) => Self { output_folder: Some(folder), ..Self::default() },
+            Change::State { state, words } | Change::End { state, words } => Self {
+                state: Some(state),
+                status: Some(words.clone()),
+                expected_different_state: Some(true),
+                ..Self::default()
+            },
+            Change::Words(words) => Self { status: Some(words.clone()), ..Self::default() },
+            Change::Warning(minutes) => {
+                Self { status: Some(format!("The job's time is up in {minutes} minutes.")), ..Self::default() }
+            }
+            // Core reads whole minutes only.
+            Change::Limit(minutes) => {
+                Self { new_time_allocation: Some(i64::from(*minutes).saturating_mul(60_000)), ..Self::default() }
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Resource<'r> {
+    pub(super) r#type: &'static str,
+    pub(super) id: &'r str,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Existence {
+    pub(super) responses: Vec<bool>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct JobAtCore {
+    pub(super) owner: Owner,
+    pub(super) status: StatusAtCore,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Owner {
+    pub(super) created_by: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct StatusAtCore {
+    pub(super) state: String,
+}
