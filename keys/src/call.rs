@@ -24,7 +24,7 @@ pub use crate::call::allowed::{Allowed, UnknownMember};
 pub use crate::call::ask::{AskRule, Condition, is_hidden, is_startup, needs_asking};
 pub use crate::call::changes::{Change, ChangeSpec, Collision, How};
 use crate::call::fixed::proves_session_use;
-pub use crate::call::fixed::{PublicCall, ResourceKind, ServiceCall, SessionEndpoint};
+pub use crate::call::fixed::{INTERFACE_PAGE, PublicCall, ResourceKind, ServiceCall, SessionEndpoint};
 pub use crate::call::method::{Method, Transport};
 pub use crate::call::pointer::{Pointer, PointerRejection};
 pub use crate::call::row::{Bound, BoundSpec, Class, Destination, Items, Kind, Row, RowRejection, RowSpec, Sender};

@@ -12,6 +12,7 @@
 //! [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::names::SESSION_CONTINUE) over the token's
 //! hash. If the request carries bytes, the intent also covers their place, number and digest.
 
+mod interface;
 mod piece;
 mod rejection;
 mod token;
@@ -34,6 +35,7 @@ use crate::policy::{ConsumeError, Policy, PolicyRejection};
 use crate::replay::{IntentId, ReplayError, ReplayLog, Use};
 use crate::request::{INTENT_MAX, PresentedDirect};
 use crate::seal::EncapsulatedKey;
+pub use crate::session::interface::{INTERFACE_LIFETIME_S, InterfaceClaim, InterfaceKind};
 pub use crate::session::piece::{ContentDigest, Piece};
 pub use crate::session::rejection::SessionRejection;
 use crate::session::token::{Claims, Header, TYPE};
@@ -41,7 +43,8 @@ pub use crate::session::token::{Grant, TokenHash};
 use crate::time::Timestamp;
 use crate::verify::Rejection;
 
-/// Lifetime of a token, in seconds (protocol, section 7). Never longer than an intent may live.
+/// Lifetime of a token, in seconds (protocol, section 7). Never longer than an intent may live,
+/// except where [`INTERFACE_LIFETIME_S`] holds.
 pub const TOKEN_LIFETIME_S: i64 = 60;
 
 /// Longest session, in seconds: the most that UCloud recommends for an upload.
@@ -92,7 +95,11 @@ impl<'h> PresentedSession<'h> {
         if claims.seal.as_ref().is_some_and(|seal| !seal.is_well_formed()) {
             return Err(SessionRejection::Claim("seal").into());
         }
-        if !endpoint.calls().contains(&claims.call.as_str()) {
+        let interface = claims.interface.as_ref();
+        if interface.is_some_and(|interface| !interface.is_well_formed()) {
+            return Err(SessionRejection::Claim("interface").into());
+        }
+        if !endpoint.calls().contains(&claims.call.as_str()) || !InterfaceClaim::is_for(interface, endpoint) {
             return Err(SessionRejection::Endpoint.into());
         }
         // A version 1 intent binds no parameter, and so no token.
@@ -134,6 +141,9 @@ impl<'h> PresentedSession<'h> {
         if self.claims.aud != terms.audience.as_str() {
             return Err(SessionRejection::Audience.into());
         }
+        if self.claims.interface.as_ref().is_some_and(|interface| !interface.is_at(&terms.audience)) {
+            return Err(SessionRejection::Endpoint.into());
+        }
         let proof = self.proof.map(|proof| proof.verify(&self.claims.username, keys, terms, now)).transpose()?;
         let hash = TokenHash::of(self.token.as_str());
         let id = IntentId(sha256_of_texts(&[b"session", hash.as_bytes()]));
@@ -145,6 +155,7 @@ impl<'h> PresentedSession<'h> {
             hash,
             made: Use { id, iat: self.claims.iat, exp: self.claims.exp },
             can_be_sealed: self.claims.seal.is_some(),
+            interface: self.claims.interface,
         };
         Ok(VerifiedSession {
             session,
@@ -166,6 +177,7 @@ pub struct Session {
     hash: TokenHash,
     made: Use,
     can_be_sealed: bool,
+    interface: Option<InterfaceClaim>,
 }
 
 impl Session {
@@ -197,6 +209,12 @@ impl Session {
     #[must_use]
     pub const fn hash(&self) -> TokenHash {
         self.hash
+    }
+
+    /// The interface that it opens, if it opens one.
+    #[must_use]
+    pub const fn interface(&self) -> Option<&InterfaceClaim> {
+        self.interface.as_ref()
     }
 }
 
@@ -376,7 +394,8 @@ impl<'h> AuthorisedSession<'h> {
 
     /// Records the use of the proof, and of the token if this request opens the session. Call this
     /// immediately before the first byte is forwarded. A piece without a proof continues a session
-    /// whose token was redeemed before.
+    /// whose token was redeemed before. The token of an interface opens it again with each new
+    /// proof, and once without any.
     ///
     /// # Errors
     /// The proof or the token is stale or was used, or its use cannot be recorded.
@@ -396,7 +415,12 @@ impl<'h> AuthorisedSession<'h> {
             window.check(proof.used.iat, proof.used.exp, now).map_err(ConsumeError::from)?;
             log.check_and_insert(proof.used, now).map_err(ConsumeError::from)?;
             if proof.call().as_str() == SESSION_OPEN {
-                redeem()?;
+                if session.interface.is_some() {
+                    InterfaceClaim::check_times(&session.made, window.future_skew_s, now)
+                        .map_err(SessionRejection::from)?;
+                } else {
+                    redeem()?;
+                }
                 Turn::Open
             } else {
                 Turn::Continue

@@ -10,8 +10,8 @@ use countersign_keys::identity::{CallName, Origin, Username};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, VerificationKey};
 use countersign_keys::seal::SealClaim;
 use countersign_keys::session::{
-    ContentDigest, Grant, Piece, PresentedSession, ProofNeed, SESSION_MAX_S, SealNeed, SessionRejection,
-    TOKEN_LIFETIME_S, TOKEN_MAX, TokenHash, Turn,
+    ContentDigest, Grant, INTERFACE_LIFETIME_S, InterfaceClaim, InterfaceKind, Piece, PresentedSession, ProofNeed,
+    SESSION_MAX_S, SealNeed, SessionRejection, TOKEN_LIFETIME_S, TOKEN_MAX, TokenHash, Turn,
 };
 use countersign_keys::verify::{Class, Rejection};
 use countersign_portal::signer::{self, BrowserKey, Intent, Projection};
@@ -24,11 +24,13 @@ pub(crate) struct Instance {
     key: BrowserKey,
     /// The key to which its tokens' sessions can be sealed.
     pub(crate) seal: Option<SealClaim>,
+    /// The interface that its tokens open, and how long.
+    interface: Option<(InterfaceClaim, i64)>,
 }
 
 impl Instance {
     pub(crate) fn new() -> Self {
-        Self { key: BrowserKey::make(signer::Algorithm::Es256).unwrap(), seal: None }
+        Self { key: BrowserKey::make(signer::Algorithm::Es256).unwrap(), seal: None, interface: None }
     }
 
     pub(crate) fn public_half(&self) -> VerificationKey {
@@ -40,7 +42,9 @@ impl Instance {
         let call = CallName::parse(call).unwrap();
         let (now, item) = (at(made), ITEM);
         let (audience, username, call, seal) = (&audience, &username, &call, self.seal.as_ref());
-        let grant = Grant { audience, username, call, item, now, lifetime_s: 60, seal };
+        let interface = self.interface.as_ref().map(|(claim, _)| claim);
+        let lifetime_s = self.interface.as_ref().map_or(60, |(_, lifetime_s)| *lifetime_s);
+        let grant = Grant { audience, username, call, item, now, lifetime_s, seal, interface };
         self.sign(&grant.signing_input([3; 16]).unwrap())
     }
 
@@ -309,5 +313,101 @@ fn v29_a_content_digest_has_one_spelling() {
         &format!(" {header}"),
     ] {
         assert_eq!(ContentDigest::parse(wrong), Err(SessionRejection::Piece("content-digest")), "{wrong}");
+    }
+}
+
+// --- Interfaces of jobs: their address is opened late, and again. ---
+
+const INTERACTIVE: &str = "jobs.openInteractiveSession";
+
+impl Instance {
+    fn of_interface(kind: InterfaceKind, origin: &str, lifetime_s: i64) -> Self {
+        let claim = InterfaceClaim { kind, place: "54112-0-2".to_owned(), origin: origin.to_owned() };
+        Self { interface: Some((claim, lifetime_s)), ..Self::new() }
+    }
+}
+
+#[test]
+fn j08_the_token_of_an_interface_opens_again_for_twelve_hours_each_time_with_a_new_proof() {
+    assert_eq!(INTERFACE_LIFETIME_S, 12 * 3600);
+    let site = Site::new(Algorithm::Es256);
+    let instance = Instance::of_interface(InterfaceKind::Web, "https://app-1-0.example.org", INTERFACE_LIFETIME_S);
+    let token = instance.token_for(AUDIENCE, USER, INTERACTIVE, NOW);
+    let at_web = |token: &str, proof: &str, now: i64| {
+        Asked { endpoint: SessionEndpoint::Web, now, ..Asked::download(token, proof) }.class(&site, &instance)
+    };
+    let proof = |call: &str, now: i64| proof_at(&site, call, &token, &Piece::default(), now);
+    let first = proof(SESSION_OPEN, NOW);
+    assert_eq!(at_web(&token, &first, NOW), Ok(Turn::Open));
+    assert_eq!(at_web(&token, &first, NOW), Err(Class::IntentReplayed), "the same proof");
+    assert_eq!(at_web(&token, &proof(SESSION_OPEN, NOW), NOW), Ok(Turn::Open), "a new one");
+    for (later, want) in
+        [(11 * 3600, Ok(Turn::Open)), (12 * 3600, Ok(Turn::Open)), (12 * 3600 + 1, Err(Class::IntentStale))]
+    {
+        let now = NOW + later;
+        assert_eq!(at_web(&token, &proof(SESSION_OPEN, now), now), want, "{later}");
+    }
+    let early = instance.token_for(AUDIENCE, USER, INTERACTIVE, NOW + 6);
+    let opening = proof_at(&site, SESSION_OPEN, &early, &Piece::default(), NOW);
+    assert_eq!(at_web(&early, &opening, NOW), Err(Class::IntentStale), "from the future");
+
+    // Without a proof it opens nothing, whatever the site asks for.
+    let alone =
+        Asked { endpoint: SessionEndpoint::Web, proof: None, need: ProofNeed::Off, ..Asked::download(&token, "") };
+    assert_eq!(alone.class(&site, &instance), Err(Class::IntentInvalid));
+    let longer = Instance::of_interface(InterfaceKind::Web, "https://app-1-0.example.org", INTERFACE_LIFETIME_S + 1);
+    let token = longer.token_for(AUDIENCE, USER, INTERACTIVE, NOW);
+    let opening = proof_at(&site, SESSION_OPEN, &token, &Piece::default(), NOW);
+    let asked = Asked { endpoint: SessionEndpoint::Web, ..Asked::download(&token, &opening) };
+    assert_eq!(asked.class(&site, &longer), Err(Class::IntentInvalid));
+}
+
+#[test]
+fn j08_without_a_proof_the_token_of_an_interface_opens_once_within_a_minute() {
+    let site = Site::new(Algorithm::Es256);
+    let instance = Instance::of_interface(InterfaceKind::Vnc, AUDIENCE, TOKEN_LIFETIME_S);
+    let token = instance.token_for(AUDIENCE, USER, INTERACTIVE, NOW);
+    let alone = || Asked {
+        endpoint: SessionEndpoint::VncSocket,
+        proof: None,
+        need: ProofNeed::Off,
+        ..Asked::download(&token, "")
+    };
+    let late = Asked { now: NOW + 61, ..alone() };
+    assert_eq!(late.class(&site, &instance), Err(Class::IntentStale));
+    assert_eq!(alone().class(&site, &instance), Ok(Turn::Open));
+    assert_eq!(alone().class(&site, &instance), Err(Class::IntentReplayed));
+}
+
+#[test]
+fn j08_a_token_opens_what_its_claim_names_and_nothing_else() {
+    let site = Site::new(Algorithm::Es256);
+    let ask = |instance: &Instance, endpoint: SessionEndpoint| {
+        let token = instance.token_for(AUDIENCE, USER, INTERACTIVE, NOW);
+        let opening = proof_at(&site, SESSION_OPEN, &token, &Piece::default(), NOW);
+        Asked { endpoint, ..Asked::download(&token, &opening) }.class(&site, instance)
+    };
+    let (web, vnc, shell) = (SessionEndpoint::Web, SessionEndpoint::VncSocket, SessionEndpoint::ShellSocket);
+    let of = |kind, origin| Instance::of_interface(kind, origin, TOKEN_LIFETIME_S);
+    for (instance, allowed) in [
+        (of(InterfaceKind::Web, "https://app-1-0.example.org"), web),
+        (of(InterfaceKind::Vnc, AUDIENCE), vnc),
+        (Instance::new(), shell),
+    ] {
+        for endpoint in [web, vnc, shell] {
+            let want = if endpoint == allowed { Ok(Turn::Open) } else { Err(Class::Unauthorised) };
+            assert_eq!(ask(&instance, endpoint), want, "{allowed:?} at {endpoint:?}");
+        }
+    }
+    // A desktop is at the provider's own origin.
+    assert_eq!(ask(&of(InterfaceKind::Vnc, "https://other.example.org"), vnc), Err(Class::Unauthorised));
+    let long = format!("https://{}.example.org", "a".repeat(300));
+    assert_eq!(ask(&of(InterfaceKind::Web, &long), web), Err(Class::Malformed));
+    for place in ["1/0", "1-0 ", "a-0", &"1".repeat(33)] {
+        let mut instance = of(InterfaceKind::Web, "https://app-1-0.example.org");
+        if let Some((claim, _)) = &mut instance.interface {
+            claim.place = place.to_owned();
+        }
+        assert_eq!(ask(&instance, web), Err(Class::Malformed), "{place}");
     }
 }

@@ -15,6 +15,7 @@ const MINUTES = 10;
 const TAKES = {
   "hello-native": ["word", "text", "world"],
   count: ["numbers", "integer", "300"],
+  board: ["title", "text", "A board of mine"],
   "own-script": ["workflow", "workflow", "echo \"I run on $(hostname)\"\nsleep 120\n"],
 };
 

@@ -1,8 +1,7 @@
 // UCloud's page: who is logged in, what Core does, and the user's files. Every call is signed by the centre's signer
 // through the SDK, as in any frontend.
 
-import { connectSigner } from "/sdk/index.js";
-import { OPEN, prove } from "/sdk/sessions.js";
+import { connectSigner, openInterface } from "/sdk/index.js";
 import { ask, BEHAVIOURS, site } from "/page/core.js";
 import { folderOf, nameOf, show, showNothing } from "/page/files.js";
 import { chooseApplication, extension, followLog, forgetJobs, sessionIn, specificationOf, watchJobs } from "/page/jobs.js";
@@ -231,9 +230,7 @@ const JOB_ACTIONS = {
 async function addressOfInterface(id) {
   let opened = null;
   await withToken(`open the interface of job ${id}`, "jobs.openInteractiveSession", [sessionIn(id, "WEB")], async (session) => {
-    const address = new URL(session.redirectClientTo);
-    address.searchParams.set("intent", await prove(signer, OPEN, address.searchParams.get("token"), null));
-    opened = address.href;
+    opened = await openInterface(signer, session);
   });
   return opened;
 }

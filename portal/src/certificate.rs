@@ -59,7 +59,8 @@ impl TestCertificate {
         params.distinguished_name.push(DnType::CommonName, "Countersign test authority");
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &authority)?;
+        let certificate =
+            CertificateParams::new(vec![name.to_owned(), format!("*.{name}")])?.signed_by(&key, &authority)?;
         Ok(Self { authority_pem: authority.pem(), certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 }

@@ -195,7 +195,7 @@ impl DemoProvider {
         format!(
             "[provider]\nid = \"{}\"\norigin = \"{}\"\n\n\
              [core]\norigin = \"{}\"\npublic_key = \"core.pem\"\nrefresh_token = \"refresh-token\"\n\n\
-             [gateway]\nlisten = [\"127.0.0.1:{}\"]\nsandbox = \"available\"\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\n\
+             [gateway]\nlisten = [\"127.0.0.1:{}\"]\nsandbox = \"available\"\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n{}\n\
              [intent]\nstep_up = {}\n\n\
              [instances]\n{instances}\n\n\
              [[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\n\
@@ -207,6 +207,8 @@ impl DemoProvider {
             self.origin(),
             control.origin(),
             self.port,
+            // Browsers take every name below `localhost` for this machine.
+            self.slurm.as_ref().map_or("", |_| "web = { prefix = \"app-\", suffix = \".localhost\" }\n"),
             serde_json::json!(self.step_up),
             self.slurm.as_ref().map(Slurm::tables).unwrap_or_default(),
             self.ipc().display(),

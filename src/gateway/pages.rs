@@ -87,6 +87,7 @@ macro_rules! template {
 template!(ConnectTemplate, "connect.html");
 template!(KeysTemplate, "keys.html");
 template!(SignerTemplate, "signer.html");
+template!(InterfaceTemplate, "interface.html");
 template!(FrontTemplate, "front.html");
 template!(ProblemTemplate, "problem.html", heading, why, remedy, status, code, id);
 
@@ -114,6 +115,8 @@ pub(crate) enum Page {
     Keys,
     /// Signs for a page of Core's, which opened its window.
     Signer,
+    /// Says what opens an interface of a job.
+    Interface,
 }
 
 /// All pages, and their assets.
@@ -122,6 +125,7 @@ pub(crate) struct Pages {
     connect: Document,
     keys: Document,
     signer: Document,
+    interface: Document,
     front: Document,
     icon: Document,
     assets: Assets,
@@ -149,6 +153,7 @@ impl Pages {
             connect: page(ConnectTemplate { provider, origin, core_origin: core, brand, web }.render()?),
             keys: page(KeysTemplate { provider, origin, core_origin: core, brand, web }.render()?),
             signer: page(SignerTemplate { provider, origin, core_origin: core, brand, web }.render()?),
+            interface: page(InterfaceTemplate { provider, origin, core_origin: core, brand, web }.render()?),
             front: page(FrontTemplate { provider, origin, core_origin: core, brand, web }.render()?),
             icon: Document::from(icon),
             assets,
@@ -209,6 +214,7 @@ impl Pages {
             Page::Connect => (&self.connect, "same-origin"),
             Page::Keys => (&self.keys, "same-origin"),
             Page::Signer => (&self.signer, "unsafe-none"),
+            Page::Interface => (&self.interface, "same-origin"),
         };
         of_page(document.answer(asked), opener_policy)
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use countersign_config::WebPlace;
 use countersign_keys::call::{Method, Route, SessionEndpoint};
 use countersign_keys::identity::CallName;
-use countersign_keys::session::PresentedSession;
+use countersign_keys::session::{PresentedSession, SessionRejection};
 use countersign_keys::verify::Rejection;
 use http::header::{COOKIE, HOST, HeaderMap, LOCATION, SET_COOKIE};
 use http::request::Parts;
@@ -104,7 +104,7 @@ impl Exchange<'_> {
             if let Some(asset) = gateway.pages.asset(&head.method, &head.uri, &head.headers) {
                 return Ok(asset);
             }
-            return self.open_web(&place, head, body).await;
+            return self.open_web(&place, &origin, head, body).await;
         }
         let permit = self.web_permit(&place, &origin, head).await?;
         let username = permit.session().username().clone();
@@ -119,7 +119,13 @@ impl Exchange<'_> {
 
     /// Redeems a one-time token: the browser gets a cookie of this host, and its address bar loses
     /// the token.
-    async fn open_web(&mut self, place: &WebPlace, head: &Parts, body: Incoming) -> Result<Answer, Refusal> {
+    async fn open_web(
+        &mut self,
+        place: &WebPlace,
+        origin: &str,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Answer, Refusal> {
         let gateway = self.gateway;
         let route = Method::parse(head.method.as_str()).and_then(|method| gateway.calls.route(method, head.uri.path()));
         let Some(route @ Route::Session(endpoint @ SessionEndpoint::Web)) = route else {
@@ -130,7 +136,11 @@ impl Exchange<'_> {
         let asked = Asked::of(*endpoint, head)?;
         let presented = PresentedSession::parse(*endpoint, asked.token, asked.proof, asked.piece)?;
         let authorised = self.judge_session(presented).await?;
-        let username = authorised.session().username().clone();
+        let session = authorised.session();
+        if session.interface().is_none_or(|interface| interface.origin != origin) {
+            return Err(Rejection::from(SessionRejection::Endpoint).into());
+        }
+        let username = session.username().clone();
         let _in_flight = gateway.in_flight.begin(&username).ok_or(Refusal::TooMany)?;
         let (permit, connection) = self.pass(authorised, Reuse::Pooled).await?;
         let kid = permit.kid();

@@ -23,6 +23,7 @@ use crate::sessions::served::Served;
 use crate::sessions::{Scope, issue};
 use crate::state::Instance;
 use crate::verifier::{AuditContext, Permitted, Refusal, present_session};
+use crate::web::OpenedInterface;
 use countersign_ipc::body::read_body;
 use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
@@ -66,6 +67,9 @@ impl Instance {
             Ok(permit) => permit,
             Err(denied) => return whole(denied.reply()),
         };
+        if let Some(opened) = OpenedInterface::of(&permit) {
+            return self.open_web(&permit, opened, head).await;
+        }
         match self.sessions.open(&permit) {
             Ok((Scope::Download { id }, served)) => self.answer_download(&id, served, &head.headers).await,
             Ok((Scope::Upload(upload), served)) => {
@@ -75,14 +79,8 @@ impl Instance {
                     Err(error) => whole(error.reply()),
                 }
             }
-            Ok((Scope::Web(interface), Served::Plain(evidence))) => {
-                self.open_web(&permit, interface, head, evidence).await
-            }
-            Ok((Scope::Shell { .. } | Scope::JobShell(_) | Scope::Vnc(_), _)) => {
-                whole(ErrorCode::NotFound.reply_with("a terminal or a desktop comes over a WebSocket"))
-            }
-            Ok((Scope::Web(_), Served::Sealed(_) | Served::SealedBefore)) => {
-                whole(ErrorCode::NotFound.reply_with("a web interface cannot be sealed"))
+            Ok((Scope::Shell { .. } | Scope::JobShell(_), _)) => {
+                whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket"))
             }
             Err(error) => whole(ErrorCode::NotFound.reply_with(&error.to_string())),
         }

@@ -2,7 +2,8 @@
 //! session, its token opens it once, and it ends with the process.
 //!
 //! A token says little. Its session records here what it grants, so that no client gets more than
-//! the user signed. No session survives a restart, and a token without a session opens nothing.
+//! the user signed. No session survives a restart, and a token without a session opens nothing. The
+//! token of a job's interface alone says what it opens, because a page keeps it for hours.
 
 mod instance_key;
 pub(crate) mod issue;
@@ -18,19 +19,19 @@ use countersign_keys::identity::{CallName, Origin, ProviderId, Username};
 use countersign_keys::intent::ItemDigest;
 use countersign_keys::jws::JwsRejection;
 use countersign_keys::keyring::VerificationKey;
-use countersign_keys::seal::{SealFailure, SealKey};
+use countersign_keys::seal::{SealClaim, SealFailure, SealKey};
 use countersign_keys::session::{
-    Grant, Opening, ProofNeed, SealNeed, SessionPermit, TOKEN_LIFETIME_S, TokenHash, Unsealed,
+    Grant, INTERFACE_LIFETIME_S, InterfaceClaim, InterfaceKind, Opening, ProofNeed, SealNeed, SessionPermit,
+    TOKEN_LIFETIME_S, TokenHash, Unsealed,
 };
 use tokio::time::Instant;
 
 use self::instance_key::InstanceKey;
 use self::served::Served;
 use crate::account::OwnAccount;
-use crate::jobs::interface::Interface;
 use crate::jobs::shell::JobShell;
 use crate::uploads::chunked::Upload;
-use countersign_config::{Config, Terminals};
+use countersign_config::{Config, Terminals, WebPlace};
 use countersign_os::clock::{Clock, NoRandomness, UnreadableClock, random_bytes};
 
 /// How long an open session may be unused before it ends: a lost connection may come back.
@@ -84,20 +85,14 @@ pub(crate) enum Scope {
     },
     /// A shell in a job.
     JobShell(JobShell),
-    /// A job's web interface.
-    Web(Interface),
-    /// A job's desktop.
-    Vnc(Interface),
 }
 
-impl Scope {
-    /// Whether its sessions can be sealed: browsers and viewers know no seal.
-    const fn can_be_sealed(&self) -> bool {
-        match self {
-            Self::Download { .. } | Self::Upload(_) | Self::Shell { .. } | Self::JobShell(_) => true,
-            Self::Web(_) | Self::Vnc(_) => false,
-        }
-    }
+/// The item of a signed call for which a token is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedItem<'p> {
+    pub(crate) username: &'p Username,
+    pub(crate) call: &'p CallName,
+    pub(crate) digest: ItemDigest,
 }
 
 #[derive(Debug)]
@@ -205,24 +200,13 @@ impl Sessions {
     }
 
     /// Makes a token for one item of a signed call, and the session that it opens.
-    pub(crate) fn grant(
-        &self,
-        username: &Username,
-        call: &CallName,
-        item: ItemDigest,
-        scope: Scope,
-    ) -> Result<String, IssueError> {
-        let key = self.key.as_ref().ok_or(IssueError::NoKey)?;
-        let now = Clock::System.now()?;
+    pub(crate) fn grant(&self, item: &SignedItem<'_>, scope: Scope) -> Result<String, IssueError> {
         let seal = match self.seal {
-            SealNeed::Required | SealNeed::Preferred if scope.can_be_sealed() => Some(SealKey::derive(random_bytes()?)),
-            SealNeed::Required | SealNeed::Preferred | SealNeed::Off => None,
+            SealNeed::Required | SealNeed::Preferred => Some(SealKey::derive(random_bytes()?)),
+            SealNeed::Off => None,
         };
         let claim = seal.as_ref().map(SealKey::claim);
-        let (audience, lifetime_s) = (&self.audience, self.lifetime_s);
-        let grant = Grant { audience, username, call, item, now, lifetime_s, seal: claim.as_ref() };
-        let input = grant.signing_input(random_bytes()?)?;
-        let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes())));
+        let token = self.token(item, self.lifetime_s, claim.as_ref(), None)?;
         let lifetime = Duration::from_secs(u64::try_from(self.lifetime_s).unwrap_or(0));
         let mut entries = self.entries();
         if entries.len() >= SESSIONS_MAX {
@@ -233,6 +217,38 @@ impl Sessions {
             Entry { scope, state: State::Waiting(seal), until: Instant::now() + lifetime },
         );
         Ok(token)
+    }
+
+    /// Makes a token for an interface of a job. It says itself what it opens, so no session waits
+    /// for it. Without the proof that the site requires it opens nothing, so it may live for hours.
+    pub(crate) fn grant_interface(
+        &self,
+        item: &SignedItem<'_>,
+        kind: InterfaceKind,
+        place: &WebPlace,
+        origin: Option<String>,
+    ) -> Result<String, IssueError> {
+        let origin = origin.unwrap_or_else(|| self.audience.as_str().to_owned());
+        let claim = InterfaceClaim { kind, place: place.to_string(), origin };
+        let lifetime_s = match self.proof {
+            ProofNeed::Required => INTERFACE_LIFETIME_S,
+            ProofNeed::Off => self.lifetime_s,
+        };
+        self.token(item, lifetime_s, None, Some(&claim))
+    }
+
+    fn token(
+        &self,
+        &SignedItem { username, call, digest }: &SignedItem<'_>,
+        lifetime_s: i64,
+        seal: Option<&SealClaim>,
+        interface: Option<&InterfaceClaim>,
+    ) -> Result<String, IssueError> {
+        let key = self.key.as_ref().ok_or(IssueError::NoKey)?;
+        let (audience, now) = (&self.audience, Clock::System.now()?);
+        let grant = Grant { audience, username, call, item: digest, now, lifetime_s, seal, interface };
+        let input = grant.signing_input(random_bytes()?)?;
+        Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes()))))
     }
 
     /// Opens the session of a permitted request, or continues it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_config::WebPlace;
-use countersign_keys::session::{SessionPermit, Unsealed};
+use countersign_keys::session::{Opening, SessionPermit, Unsealed};
 use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -28,7 +28,6 @@ use self::sessions::{Entry, Way};
 use crate::downloads::body::{Answer, AnswerBody, whole};
 use crate::idle::IdleTimer;
 use crate::jobs::error::JobsError;
-use crate::jobs::interface::Interface;
 use crate::jobs::relay::{Relay, RelayError, ToApplication};
 use crate::relay::Refused;
 use crate::state::Instance;
@@ -123,20 +122,18 @@ impl From<RelayError> for WebError {
 
 impl Instance {
     /// Opens a web session for a redeemed token: the secret goes to the gateway, which makes a
-    /// cookie of it. The evidence says that the user opened it without a seal.
+    /// cookie of it.
     pub(crate) async fn open_web(
         &self,
         permit: &SessionPermit<'_>,
-        interface: Interface,
+        OpenedInterface { place, .. }: OpenedInterface,
         head: &Parts,
-        _evidence: Unsealed,
     ) -> Answer {
-        self.sessions.close(permit.session().hash());
         let asked = head.headers.get(WEB_PLACE).map(HeaderValue::as_bytes);
-        if asked != Some(interface.place.to_string().as_bytes()) {
+        if asked != Some(place.to_string().as_bytes()) {
             return whole(ErrorCode::NotFound.reply_with("the token is for another interface"));
         }
-        let way = match self.jobs.reach(&interface.place).await {
+        let way = match self.jobs.reach(&place).await {
             Ok((relay, port)) => Way { relay, port },
             Err(error) => return whole(error.reply()),
         };
@@ -145,15 +142,15 @@ impl Instance {
             Err(error) => return whole(JobsError::from(error).reply()),
         };
         let key = permit.kid().map(|kid| (permit.session().username().clone(), kid));
-        if !self.web.keep(&secret, Entry::new(interface.place, key, way)) {
+        if !self.web.keep(&secret, Entry::new(place, key, way)) {
             return whole(ErrorCode::TooMany.reply());
         }
         whole(json_reply(StatusCode::OK, &WebOpened { secret: secret.expose() }))
     }
 
     /// Connects a viewer's socket to the application's own WebSocket.
-    pub(crate) async fn open_vnc(&self, interface: &Interface, head: &Parts) -> Result<Desktop, JobsError> {
-        let (relay, port) = self.jobs.reach(&interface.place).await?;
+    pub(crate) async fn open_vnc(&self, place: &WebPlace, head: &Parts) -> Result<Desktop, JobsError> {
+        let (relay, port) = self.jobs.reach(place).await?;
         let stream = relay.connect(port).await?;
         let broken = |_error| JobsError::Relay(RelayError::Broken);
         let mut sender = speak::<Full<Bytes>, _>(stream).await.map_err(broken)?;
@@ -247,6 +244,23 @@ impl Instance {
         let connected = relay.connect(port).await?;
         entry.go_by(Way { relay, port });
         Ok(connected)
+    }
+}
+
+/// An interface that the user opens, with the evidence that this is without a seal.
+pub(crate) struct OpenedInterface {
+    pub(crate) place: WebPlace,
+    pub(crate) evidence: Unsealed,
+}
+
+impl OpenedInterface {
+    /// `None` if the token is of no interface, or if the request does not open it.
+    pub(crate) fn of(permit: &SessionPermit<'_>) -> Option<Self> {
+        let place = WebPlace::parse(&permit.session().interface()?.place)?;
+        match permit.opening()? {
+            Opening::Unsealed(evidence) => Some(Self { place, evidence: *evidence }),
+            Opening::Sealed(_) => None,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ use crate::terminal::{self, Opened};
 use crate::uploads;
 use crate::uploads::websocket::{Target, UploadRequest};
 use crate::verifier::{AuditContext, Refusal, present_session};
-use crate::web::Desktop;
+use crate::web::{Desktop, OpenedInterface};
 use countersign_ipc::error_code::{ErrorCode, Reply};
 
 /// How long the connection may take to become a socket after the instance has accepted the upgrade.
@@ -178,10 +178,14 @@ async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Pa
         }
     };
     let permit = instance.log_decision(head, &audit, outcome)?;
-    let (scope, served) = instance.sessions.open(&permit).map_err(UpgradeError::Session)?;
     let (hash, key) = (permit.session().hash(), audit.username.zip(audit.kid));
+    if let Some(OpenedInterface { place, evidence }) = OpenedInterface::of(&permit) {
+        let desktop = instance.open_vnc(&place, head).await.map_err(UpgradeError::Jobs)?;
+        return Ok(Work::Session { of: Session::Desktop(desktop), carriage: Carriage::Plain(evidence), hash, key });
+    }
+    let (scope, served) = instance.sessions.open(&permit).map_err(UpgradeError::Session)?;
     let of = match carriage(served) {
-        Ok(carriage) => session(instance, (endpoint, head), scope).await.map(|of| (of, carriage)),
+        Ok(carriage) => session(instance, endpoint, scope).await.map(|of| (of, carriage)),
         Err(error) => Err(error),
     };
     match of {
@@ -206,13 +210,8 @@ fn carriage(served: Served) -> Result<Carriage, UpgradeError> {
     })
 }
 
-/// Prepares the work of a granted session: opens a terminal's folder, reads an upload's target, or
-/// connects to a desktop.
-async fn session(
-    instance: &Instance,
-    (endpoint, head): (SessionEndpoint, &Parts),
-    scope: Scope,
-) -> Result<Session, UpgradeError> {
+/// Prepares the work of a granted session: opens a terminal's folder, or reads an upload's target.
+async fn session(instance: &Instance, endpoint: SessionEndpoint, scope: Scope) -> Result<Session, UpgradeError> {
     Ok(match (endpoint, scope) {
         (SessionEndpoint::ShellSocket, Scope::Shell { folder }) => {
             Session::Shell(Opened::Folder(instance.files.open_folder(&folder).await?))
@@ -227,18 +226,9 @@ async fn session(
             let policy = ConflictPolicy::parse(&upload.policy).map_err(error)?;
             Session::Upload(UploadRequest { target, policy, consent: upload.consent })
         }
-        (SessionEndpoint::VncSocket, Scope::Vnc(interface)) => {
-            Session::Desktop(instance.open_vnc(&interface, head).await.map_err(UpgradeError::Jobs)?)
+        (_, Scope::Download { .. } | Scope::Upload(_) | Scope::Shell { .. } | Scope::JobShell(_)) => {
+            return Err(ErrorCode::NotFound.into());
         }
-        (
-            _,
-            Scope::Download { .. }
-            | Scope::Upload(_)
-            | Scope::Shell { .. }
-            | Scope::JobShell(_)
-            | Scope::Web(_)
-            | Scope::Vnc(_),
-        ) => return Err(ErrorCode::NotFound.into()),
     })
 }
 

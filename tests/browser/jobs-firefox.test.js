@@ -1,5 +1,5 @@
 // A job through the extension in Firefox, at UCloud's page that knows nothing of signatures: asked
-// about with its script, started, followed, extended, entered and ended.
+// about with its script, started, followed, extended, entered and ended, and its web interface opened.
 
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
@@ -89,7 +89,14 @@ async function approve(ours) {
   return text;
 }
 
-test("j01 extension: a job is asked about, started, followed, extended, entered and ended in Firefox", { timeout: 180_000 }, async () => {
+/** Approves what waits for the administrator's review. */
+async function review(name, version) {
+  const pending = await testServer.must({ do: "administer", arguments: ["apps", "pending", "--json"] });
+  const { digest } = JSON.parse(pending.stdout).find((one) => one.name === name && one.version === version);
+  await testServer.must({ do: "administer", arguments: ["apps", "approve", name, version, digest, "--yes"] });
+}
+
+test("j01 extension: a job is asked about, started, followed, extended, entered and ended in Firefox, and its interface opened", { timeout: 240_000 }, async () => {
   const first = await atUcloud();
   await click(first, "Connect to providers");
   await until("the provider is listed", () => click(first, "Connect to hpc").then(() => true));
@@ -130,4 +137,35 @@ test("j01 extension: a job is asked about, started, followed, extended, entered 
   await click(page, `Stop job ${id}`);
   assert.match(await approve(ours), /Stop a job/);
   await until("it has ended", async () => (await job()).state === "SUCCESS");
+  // The page opens a lost shell again by itself.
+  assert.match(await approve(ours), /Open a session in a running job/);
+  await page.close();
+
+  // A web interface: at first not approved, then opened twice with one answer.
+  const again = await atUcloud();
+  await click(again, "Jobs");
+  await again.select("#application", "board");
+  await click(again, "Start job");
+  await approve(ours);
+  await until("it waits for review", () => review("board", "1.0").then(() => true));
+  await again.bringToFront();
+  await click(again, "Start job");
+  await approve(ours);
+  const newest = async () => (await testServer.must({ do: "jobs" })).jobs.at(-1);
+  await until("it runs", async () => (await newest()).state === "RUNNING" && (await newest()).id !== id);
+  const { id: second } = await newest();
+  await again.bringToFront();
+  await click(again, "Refresh jobs");
+  await until("it is listed", () => click(again, `Open job ${second}`).then(() => true));
+  assert.match(await approve(ours), /Open a session in a running job/);
+  await again.bringToFront();
+  await shows(again, "#log", "Serving HTTP");
+  await until("its address is there", () => again.$eval("#interface", (link) => !link.hidden));
+  for (let time = 0; time < 2; time += 1) {
+    await again.bringToFront();
+    await again.click("#interface");
+    const tab = await until("the interface opens", async () => (await firefox.pages()).find((one) => one.url().includes(`//app-${second}-0.localhost`)));
+    await shows(tab, "h1", "A board of mine");
+    await tab.close();
+  }
 });

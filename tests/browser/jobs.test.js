@@ -148,8 +148,60 @@ test("j02 extension: it is ended by its user, who was asked, and its log ends", 
   await page.locator("#log", { hasText: "[The log has ended.]" }).waitFor({ timeout: 2 * PATIENCE_MS });
 });
 
+/** What a tab shows of the application "board", once it does. */
+async function board(tab) {
+  await tab.getByRole("heading", { name: "A board of mine" }).waitFor();
+  const { hostname, pathname } = new URL(tab.url());
+  return [hostname, pathname];
+}
+
+test("j08 extension: a web interface opens with a signature, again without a question, and ends with its job", async () => {
+  await page.locator("#application").selectOption("board");
+  await ucloud.click("Start job");
+  await approve("Start a job");
+  await ucloud.notified("not approved at this computing centre");
+  await review("board", "1.0");
+  await ucloud.click("Start job");
+  await approve("Start a job");
+  const jobs = await until(BOB, "the job runs", (all) => all.some(({ state }) => state === "RUNNING"));
+  number = jobs.find(({ state }) => state === "RUNNING").id;
+  await ucloud.click("Refresh jobs");
+  await ucloud.click(`Open job ${number}`);
+  // The page asks for the interface before anybody has clicked anything.
+  await approve("Open a session in a running job");
+  await page.bringToFront();
+  await page.locator("#log", { hasText: "Serving HTTP" }).waitFor();
+  for (let time = 0; time < 2; time += 1) {
+    const opening = page.context().waitForEvent("page");
+    await page.locator("#interface").click();
+    const tab = await opening;
+    assert.deepEqual(await board(tab), [`app-${number}-0.localhost`, "/"]);
+    assert.equal(await tab.evaluate(() => document.cookie), "");
+    await tab.reload();
+    await board(tab);
+    await tab.close();
+  }
+  assert.ok((await bob.recent()).some((line) => /^unsealed: .*Open a session in a running job/.test(line)));
+  await ucloud.click(`Stop job ${number}`);
+  await approve("Stop a job");
+  await until(BOB, "it has ended", (all) => all.find(({ id }) => id === number).state === "SUCCESS");
+});
+
+test("j08 without the extension nothing is opened, and a page says what is missing", async () => {
+  const other = await User.at(testServer, "bob");
+  try {
+    const tab = await other.browser.tab(`${testServer.page("interface")}#a.b.c`);
+    await tab.getByRole("heading", { name: "Opening an interface of your job" }).waitFor();
+    await tab.getByText("Nothing was opened.").waitFor();
+    assert.deepEqual(await faults(tab), []);
+  } finally {
+    await other.leave();
+  }
+});
+
 test("j01 extension: of two jobs in one request both scripts are shown, and each has an intent of its own", async () => {
   const before = await deposits("jobs.create");
+  await page.locator("#application").selectOption("count");
   const starting = page.evaluate(async () => {
     const [{ newJob, startJobs }, { callApi }] = await Promise.all([import("/app/jobs.js"), import("/app/api.js")]);
     const { productsByProvider } = await callApi({ method: "GET", path: "jobs/retrieveProducts" });
@@ -166,7 +218,7 @@ test("j01 extension: of two jobs in one request both scripts are shown, and each
   await approve("Do these 2 things");
   await starting;
   assert.equal(await deposits("jobs.create"), before + 2);
-  await until(BOB, "both have run", (jobs) => jobs.length === 3 && jobs.every(({ state }) => state === "SUCCESS"));
+  await until(BOB, "both have run", (jobs) => jobs.length === 4 && jobs.every(({ state }) => state === "SUCCESS"));
 });
 
 test("j01 extension: what cannot be seen in a script is named, and a job that its user refuses is not sent", async () => {
@@ -180,7 +232,7 @@ test("j01 extension: what cannot be seen in a script is named, and a job that it
   await question.getByRole("button", { name: "Refuse" }).click();
   await ucloud.notified("You refused this");
   assert.deepEqual(ucloud.requests.slice(before).filter(({ method, path }) => method === "POST" && path === "/api/jobs"), []);
-  assert.equal((await jobsOf(BOB)).length, 3);
+  assert.equal((await jobsOf(BOB)).length, 4);
 });
 
 // --- Alice, with the SDK, at a Core that cheats ------------------------------------------------------
@@ -223,6 +275,29 @@ test("j02 signer: a job is followed, extended and entered", async () => {
   assert.deepEqual(await faults(alice.portal), []);
 });
 
+test("j08 signer: a web interface opens with a signature", async () => {
+  const own = number;
+  await alice.portal.locator("#application").selectOption("board 1.0");
+  await press("Start job");
+  await alice.sayYes();
+  await alice.told("Done.");
+  const running = (all) => all.find(({ id, state }) => id !== own && state === "RUNNING");
+  const { id } = running(await until("alice#1234", "it runs", running));
+  await press(`Follow log: job ${id}`);
+  await alice.portal.locator("#job-log", { hasText: "Serving HTTP" }).waitFor();
+  const opening = alice.portal.context().waitForEvent("page");
+  await press(`Open interface: job ${id}`);
+  const tab = await opening;
+  await alice.sayYes();
+  assert.deepEqual(await board(tab), [`app-${id}-0.localhost`, "/"]);
+  await tab.close();
+  await press(`End: job ${id}`);
+  await alice.sayYes();
+  await until("alice#1234", "it has ended", (all) => all.find((one) => one.id === id).state === "SUCCESS");
+  await alice.portal.locator("#application").selectOption("count 2.1");
+  await alice.portal.locator("#job-value").fill("600");
+});
+
 test("j03 Core swaps the application's script: refused, and explained", async () => {
   await alice.letCore("application");
   await press("Start job");
@@ -230,7 +305,7 @@ test("j03 Core swaps the application's script: refused, and explained", async ()
   const told = await alice.told("Refused.");
   assert.match(told, /touch ~\/taken-by-core[^]*403 · APPLICATION_NOT_APPROVED[^]*application that its staff approved/);
   assert.match(told, /What you asked for was not done: start the job count 2\.1/);
-  assert.equal((await jobsOf("alice#1234")).length, 1);
+  assert.equal((await jobsOf("alice#1234")).length, 2);
 });
 
 test("j03 Core starts a job again under another number: refused, and explained", async () => {
@@ -241,7 +316,7 @@ test("j03 Core starts a job again under another number: refused, and explained",
   const told = await alice.told("Refused.");
   assert.match(told, /as job 4712999[^]*482 · INTENT_REPLAYED[^]*good for one use/);
   assert.match(told, /What you asked for was done: start the job count 2\.1/);
-  await until("alice#1234", "the one job ends", (jobs) => jobs.length === 2 && jobs[1].state === "SUCCESS");
+  await until("alice#1234", "the one job ends", (jobs) => jobs.length === 3 && jobs.at(-1).state === "SUCCESS");
 });
 
 test("j03 Core ends a job that its user did not name: refused, and explained", async () => {

@@ -223,6 +223,7 @@ test("extension: its scripts run at the configured places alone", () => {
   assert.deepEqual(scriptsFor([site]).map(({ id, matches, world, allFrames }) => [id, matches, world, allFrames]), [
     ["bridge", ["https://cloud.example.org/*"], undefined, false], ["hook", ["https://cloud.example.org/*"], "MAIN", false],
     ["ticket", ["https://hpc.example.org/ucloud/hpc/connect"], undefined, false],
+    ["interface", ["https://hpc.example.org/ucloud/hpc/interface"], undefined, false],
   ]);
 });
 

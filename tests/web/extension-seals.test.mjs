@@ -43,7 +43,7 @@ function worker(instanceKey) {
     session: { get: async (name) => kept.get(name), set: async (name, value) => void kept.set(name, value) },
     note: (entry) => void seen.noted.push(entry), failed: (error) => void seen.failed.push(error.why ?? error.name),
   });
-  return { tokens, seen };
+  return { tokens, seen, provider: one };
 }
 const shell = (token) => ({ providerDomain: ORIGIN, providerId: "hpc", session: { type: "shell", jobId: "1", rank: 0, sessionIdentifier: token } });
 const file = (token, place) => ({ endpoint: `${BASE}/${place}?token=${token}`, protocol: "WEBSOCKET", token });
@@ -62,6 +62,43 @@ test("p3: extension: a terminal and an upload are sealed with the key that their
     if (text !== undefined) assert.ok(JSON.parse(text).responses[0].endpoint.endsWith(`?token=${token}&intent=${intent}&enc=${enc}`));
     assert.deepEqual(seen.noted.map(({ what, why }) => [what, why]), [["sealed", undefined]]);
   }
+});
+
+test("j08: extension: a web interface opens at the host that the instance signed, and only with a pinned key", async () => {
+  const at = "https://app-5-0.apps.example.org";
+  const made = (claim, more = {}) => instance("jobs.openInteractiveSession", { seals: false, ...more, more: { interface: claim } });
+  const web = { kind: "web", place: "5-0", origin: at };
+  const { token, pinned } = await made(web);
+  const { tokens, seen, provider } = worker(pinned);
+  const first = new URL(await tokens.openInterface(token, provider));
+  const again = new URL(await tokens.openInterface(token, provider));
+  assert.deepEqual([first.origin, first.pathname, first.searchParams.get("token")], [at, "/ucloud/hpc/authorize-app", token]);
+  assert.notEqual(first.searchParams.get("intent"), again.searchParams.get("intent"));
+  assert.deepEqual(claimsOf(first.searchParams.get("intent")).params, [await paramsOf(await hashOf(token), {})]);
+  assert.deepEqual([...new Set(seen.noted.map(({ what, why }) => `${what} ${why}`))], ["unsealed whyUnsealedInterface"]);
+
+  const reasonOf = (given, { tokens: one, provider: at_ } = { tokens, provider }) => one.openInterface(given, at_).then(() => null, (error) => error.why ?? error.name);
+  for (const given of [7, "", "a.b", `${token}&intent=x`, (await made(web)).token]) assert.equal(await reasonOf(given), "whyForeignToken", String(given));
+  for (const claim of [undefined, { ...web, kind: "vnc" }, { ...web, origin: ORIGIN }, { ...web, origin: "http://app-5-0.apps.example.org" }]) {
+    const one = await made(claim);
+    assert.equal(await reasonOf(one.token, worker(one.pinned)), "whyForeignToken", JSON.stringify(claim));
+  }
+  assert.equal(await reasonOf(token, worker(null)), "whyUnpinnedInterface");
+});
+
+test("j08: extension: the address of a desktop gets its proof, and is the provider's own", async () => {
+  const vnc = (token, origin = "wss://hpc.example.org") => ({
+    providerDomain: ORIGIN, providerId: "hpc", session: { type: "vnc", url: `${origin}/ucloud/hpc/vnc?token=${token}`, password: "x" },
+  });
+  const { token, pinned } = await instance("jobs.openInteractiveSession", { seals: false, more: { interface: { kind: "vnc", place: "5-0", origin: ORIGIN } } });
+  const { tokens, seen } = worker(pinned);
+  const { url, password } = JSON.parse((await asked(tokens, vnc(token), {})).text).responses[0].session;
+  assert.ok(url.startsWith(`wss://hpc.example.org/ucloud/hpc/vnc?token=${token}&intent=`));
+  assert.equal(password, "x");
+  assert.deepEqual(seen.noted.map(({ what, why }) => [what, why]), [["unsealed", "whyUnsealedInterface"]]);
+  assert.deepEqual(await asked(tokens, vnc(token, "wss://evil.example"), {}), {});
+  const foreign = await instance("jobs.openInteractiveSession", { seals: false });
+  assert.equal((await asked(tokens, vnc(foreign.token), {})).answer.status, 502);
 });
 
 test("p3: extension: a token that could be sealed is not signed otherwise", async () => {

@@ -19,13 +19,13 @@ const expand = (suite, key, label, info) => hmac(key, Buffer.from([0, 32]), "HPK
 const extract = (suite, salt, label, secret) => hmac(salt, "HPKE-v1", suite, label, secret);
 
 /** A user's instance: its key, a token, and the receiver's half of HPKE. */
-export async function instance(call, { seals = true, aud = ORIGIN } = {}) {
+export async function instance(call, { seals = true, aud = ORIGIN, more = {} } = {}) {
   const signing = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
   const own = await crypto.subtle.generateKey({ name: "ECDH", namedCurve: "P-256" }, true, ["deriveBits"]);
   const point = new Uint8Array(await crypto.subtle.exportKey("raw", own.publicKey));
   const part = (value) => encoded(utf8(JSON.stringify(value)));
   const seal = { kem: "DHKEM(P-256, HKDF-SHA256)", pk: encoded(point) };
-  const claims = { aud, call, username: "alice", ...(seals ? { seal } : {}) };
+  const claims = { aud, call, username: "alice", ...(seals ? { seal } : {}), ...more };
   const input = `${part({ alg: "ES256", typ: "ucloud-session+jwt" })}.${part(claims)}`;
   const token = `${input}.${encoded(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, signing.privateKey, utf8(input)))}`;
   const accept = async (encText, intent) => {

@@ -181,6 +181,19 @@ export interface ShellSession {
   readonly domainOverride: string;
 }
 
+/**
+ * A `session` in UCloud's answer to `jobs.openInteractiveSession` of the kind `WEB`. It may be kept:
+ * at a provider that requires proofs it can be opened again for 12 hours.
+ */
+export interface WebSession {
+  readonly redirectClientTo: string;
+}
+
+/** A `session` in UCloud's answer to `jobs.openInteractiveSession` of the kind `VNC`. */
+export interface DesktopSession {
+  readonly url: string;
+}
+
 export interface SessionOptions {
   /** The project that the user acts in; null or omitted for none. */
   readonly project?: string | null;
@@ -307,3 +320,18 @@ export function folderOf(chosen: Iterable<File>): { name: string; files: FolderF
 
 /** Opens a terminal. Resolves when the shell runs. @throws {TransferError | SignerError} */
 export function openTerminal(signer: Signer, session: ShellSession, options: TerminalOptions): Promise<Terminal>;
+
+/**
+ * An address that opens the web interface of a job, signed by its user, once and within half a
+ * minute. It is at the host that the user's own instance signed, whatever UCloud's answer says. Send
+ * a window there at once, and call it again for the next time.
+ * @throws {TransferError | SignerError}
+ */
+export function openInterface(signer: Signer, session: WebSession, options?: SessionOptions): Promise<string>;
+
+/**
+ * An address for a viewer of a job's desktop, such as noVNC, signed by its user, once and within half
+ * a minute. Call it for each connection.
+ * @throws {TransferError | SignerError}
+ */
+export function openDesktop(signer: Signer, session: DesktopSession, options?: SessionOptions): Promise<string>;

@@ -5,6 +5,7 @@
 export { folderOf, uploadFolder } from "./folder.js";
 export { uploadFile } from "./pieces.js";
 export { download, saveDownload } from "./downloads.js";
+export { openDesktop, openInterface } from "./interfaces.js";
 export { TransferError, openDownload } from "./sessions.js";
 export { openTerminal } from "./terminal.js";
 

@@ -77,6 +77,10 @@ impl ServiceCall {
     ];
 }
 
+/// The path below `/ucloud/{p}/` of [`PublicCall::InterfacePage`]. The fragment of its address is a
+/// token.
+pub const INTERFACE_PAGE: &str = "interface";
+
 /// The calls open to anyone: the connection page, its endpoints, and the files of the signer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum PublicCall {
@@ -86,6 +90,8 @@ pub enum PublicCall {
     KeysPage,
     /// The signer's window.
     SignerPage,
+    /// The page at which a browser's extension opens an interface of a job.
+    InterfacePage,
     /// Describes a ticket.
     ConnectDescribe,
     /// Offers a key.
@@ -107,10 +113,11 @@ pub enum PublicCall {
 
 impl PublicCall {
     /// Every public call, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 11] = [
+    pub const ALL: [(Self, Method, &'static str); 12] = [
         (Self::ConnectPage, Method::Get, "connect"),
         (Self::KeysPage, Method::Get, "keys"),
         (Self::SignerPage, Method::Get, "signer"),
+        (Self::InterfacePage, Method::Get, INTERFACE_PAGE),
         (Self::ConnectDescribe, Method::Post, "connect/describe"),
         (Self::ConnectOffer, Method::Post, "connect/offer"),
         (Self::ConnectStatus, Method::Post, "connect/status"),

@@ -8,6 +8,7 @@ use crate::identity::{CallName, Origin, Username};
 use crate::intent::ItemDigest;
 use crate::jws::{Algorithm, JwsRejection, sha256};
 use crate::seal::SealClaim;
+use crate::session::interface::InterfaceClaim;
 use crate::time::Timestamp;
 
 /// The token's `typ`, so that it passes for nothing else, and nothing else for it (V20).
@@ -56,6 +57,8 @@ pub(super) struct Claims {
     pub(super) exp: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) seal: Option<SealClaim>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) interface: Option<InterfaceClaim>,
 }
 
 impl std::fmt::Debug for Claims {
@@ -81,6 +84,8 @@ pub struct Grant<'a> {
     pub lifetime_s: i64,
     /// The key to which the session can be sealed; `None` if the site offers no seals.
     pub seal: Option<&'a SealClaim>,
+    /// The interface that it opens, if it opens one.
+    pub interface: Option<&'a InterfaceClaim>,
 }
 
 impl Grant<'_> {
@@ -100,6 +105,7 @@ impl Grant<'_> {
             iat: self.now,
             exp: self.now.plus(self.lifetime_s),
             seal: self.seal.cloned(),
+            interface: self.interface.cloned(),
         };
         let claims = serde_json::to_vec(&claims).map_err(|_| JwsRejection::Claims)?;
         Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims)))

@@ -19,6 +19,7 @@ const MORE = { hours: 1, minutes: 0, seconds: 0 };
 const APPLICATIONS = [
   { name: "hello-native", version: "1.0", title: "Hello", takes: ["word", "text", "there"] },
   { name: "count", version: "2.1", title: "Count", takes: ["numbers", "integer", "300"] },
+  { name: "board", version: "1.0", title: "Board", takes: ["title", "text", "A board of mine"] },
   { name: "own-script", version: "1", title: "Own script", takes: ["workflow", "workflow", "echo \"on $(hostname)\"\n"] },
 ];
 

@@ -9,11 +9,16 @@ use serde_json::{Value, json};
 type Parameter = (&'static str, &'static str, Value, bool);
 
 /// Every application of the catalogue, by name and version, for the page.
-pub const CATALOGUE: [(&str, &str, &str); 3] = [
+pub const CATALOGUE: [(&str, &str, &str); 4] = [
     ("hello-native", "1.0", "Say hello"),
     ("count", "2.1", "Count to a number, slowly"),
+    ("board", "1.0", "Show a page of your own"),
     ("own-script", "1", "Run your own script"),
 ];
+
+/// Serves one page at the port that the job was given.
+const BOARD: &str = "mkdir board && cd board\nprintf '<!doctype html><title>Board</title><h1>%s</h1>\\n' {{ title }} >index.html\n\
+     exec python3 -u -m http.server --bind 127.0.0.1 \"$UCLOUD_PORT\"\n";
 
 /// The application of this name and version as Core sends it; null if Core has none.
 #[must_use]
@@ -30,9 +35,17 @@ pub fn resolved(name: &str, version: &str) -> Value {
             )]),
             vec![("numbers", "integer", json!(3), false)],
         ),
+        "board" => (json!([jinja(BOARD)]), vec![("title", "text", json!("A board"), true)]),
         _ => (json!([]), vec![("workflow", "workflow", Value::Null, false)]),
     };
-    application(name, version, title, &invocation, &parameters)
+    let mut application = application(name, version, title, &invocation, &parameters);
+    if *name == "board"
+        && let Some(invocation) = application.get_mut("invocation").and_then(Value::as_object_mut)
+    {
+        invocation.insert("applicationType".to_owned(), json!("WEB"));
+        invocation.insert("web".to_owned(), json!({"port": 8080}));
+    }
+    application
 }
 
 /// The application with another invocation: what a taken-over Core sends in its place.

@@ -11,7 +11,7 @@ const PICTURE: &str = "image/svg+xml";
 
 /// The files of UCloud's page, and the SDK, which the page uses as any frontend does. Below `/app`
 /// is the page that integrates nothing.
-const UCLOUD: [(&str, &str, &str); 27] = [
+const UCLOUD: [(&str, &str, &str); 28] = [
     ("/", HTML, include_str!("../../page/index.html")),
     ("/page/portal.js", SCRIPT, include_str!("../../page/portal.js")),
     ("/page/core.js", SCRIPT, include_str!("../../page/core.js")),
@@ -31,6 +31,7 @@ const UCLOUD: [(&str, &str, &str); 27] = [
     ("/app/vnc.js", SCRIPT, include_str!("../../page/plain/vnc.js")),
     ("/app/ws.js", SCRIPT, include_str!("../../page/plain/ws.js")),
     ("/sdk/index.js", SCRIPT, include_str!("../../../web/sdk/index.js")),
+    ("/sdk/interfaces.js", SCRIPT, include_str!("../../../web/sdk/interfaces.js")),
     ("/sdk/folder.js", SCRIPT, include_str!("../../../web/sdk/folder.js")),
     ("/sdk/pieces.js", SCRIPT, include_str!("../../../web/sdk/pieces.js")),
     ("/sdk/downloads.js", SCRIPT, include_str!("../../../web/sdk/downloads.js")),

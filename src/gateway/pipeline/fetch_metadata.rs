@@ -52,7 +52,9 @@ pub(crate) fn check(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
 /// Destinations that a route allows; `None` for the gateway's own pages.
 const fn allowed(route: &Route) -> Option<&'static [&'static str]> {
     match route {
-        Route::Public(PublicCall::ConnectPage | PublicCall::KeysPage | PublicCall::SignerPage) => None,
+        Route::Public(
+            PublicCall::ConnectPage | PublicCall::KeysPage | PublicCall::SignerPage | PublicCall::InterfacePage,
+        ) => None,
         Route::Session(SessionEndpoint::Download) => Some(DOWNLOAD),
         Route::Session(SessionEndpoint::Web) => Some(DOCUMENT),
         Route::Socket

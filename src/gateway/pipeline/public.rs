@@ -68,6 +68,7 @@ impl Exchange<'_> {
             PublicCall::ConnectPage => Ok(self.page(Page::Connect, head)),
             PublicCall::KeysPage => Ok(self.page(Page::Keys, head)),
             PublicCall::SignerPage => Ok(self.page(Page::Signer, head)),
+            PublicCall::InterfacePage => Ok(self.page(Page::Interface, head)),
             PublicCall::ConnectDescribe
             | PublicCall::ConnectOffer
             | PublicCall::ConnectStatus

@@ -14,7 +14,7 @@ impl TestGateway {
         self.token_altered(call, |_, _| {})
     }
 
-    fn token_altered(&self, call: &str, alter: impl FnOnce(&mut Value, &mut Value)) -> String {
+    pub(super) fn token_altered(&self, call: &str, alter: impl FnOnce(&mut Value, &mut Value)) -> String {
         let alice = self.alice.lock().unwrap();
         alice.instance_key.token(ORIGIN, "alice", call, countersign_portal::now(), alter).unwrap()
     }

@@ -3,9 +3,14 @@
 use countersign_config::WebHosts;
 use countersign_portal::session::OPEN;
 
+use serde_json::json;
+
 use super::*;
 
 const OPENING: &str = "/ucloud/hpc/authorize-app";
+
+/// The origin of an interface.
+const INTERFACE: &str = "https://app-5-0.apps.example.org";
 
 /// Every spelling of a host that belongs to web interfaces.
 const HOSTS: [&str; 6] = [
@@ -20,6 +25,14 @@ const HOSTS: [&str; 6] = [
 async fn with_interfaces() -> TestGateway {
     let provider = Origin::parse(ORIGIN).unwrap();
     TestGateway::changed(|gateway| gateway.web_hosts = WebHosts::new("app-", ".apps.example.org", &provider)).await
+}
+
+impl TestGateway {
+    /// A token for the interface at this origin.
+    fn web_token(&self, origin: &str) -> String {
+        let interface = json!({"kind": "web", "place": "5-0", "origin": origin});
+        self.token_altered("jobs.openInteractiveSession", |_, claims| claims["interface"] = interface)
+    }
 }
 
 /// A request that closes its connection, at a host.
@@ -55,14 +68,21 @@ async fn j06_a_request_at_an_interfaces_host_reaches_no_other_lane() {
 async fn j06_no_other_host_reaches_an_interfaces_lane() {
     let test = with_interfaces().await;
     for host in ["hpc.example.org", "apps.example.org", "app-5-0.apps.example.org.evil.example", "127.0.0.1"] {
-        let token = test.token("jobs.openInteractiveSession");
+        let token = test.web_token(INTERFACE);
         let proof = test.proof(OPEN, &token, None);
         let answer = ask(&test, host, &format!("{OPENING}?token={token}&intent={proof}"), "").await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{host}: {answer}");
     }
+    // At the host of another interface, the gateway refuses it by itself.
+    for origin in ["https://app-6-0.apps.example.org", "http://app-5-0.apps.example.org", ORIGIN, "x"] {
+        let token = test.web_token(origin);
+        let target = format!("{OPENING}?token={token}&intent={}", test.proof(OPEN, &token, None));
+        let answer = ask(&test, "app-5-0.apps.example.org", &target, "").await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{origin}: {answer}");
+    }
     assert_eq!(test.upstream_saw(), "");
     // At its own host the same goes to the instance.
-    let token = test.token("jobs.openInteractiveSession");
+    let token = test.web_token(INTERFACE);
     let target = format!("{OPENING}?token={token}&intent={}", test.proof(OPEN, &token, None));
     let framed = ask(&test, "app-5-0.apps.example.org", &target, "Sec-Fetch-Dest: iframe\r\n").await;
     assert!(framed.starts_with("HTTP/1.1 403 "), "{framed}");

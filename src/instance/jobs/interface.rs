@@ -9,10 +9,10 @@ use std::sync::Arc;
 use countersign_config::WebPlace;
 use countersign_keys::bind::Projection;
 use countersign_keys::json::Json;
+use countersign_keys::session::InterfaceKind;
 use tokio::time::Duration;
 
 use super::error::JobsError;
-pub(crate) use super::interfaces::InterfaceKind;
 use super::record::Record;
 use super::relay::{Relay, Step};
 use super::shell::JobShell;
@@ -31,11 +31,10 @@ const PORT_FILE_MAX: usize = 16;
 /// Lowest port: those below are root's.
 const PORT_MIN: u16 = 1024;
 
-/// An interface for which a session was granted.
+/// An interface for which a token is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Interface {
     pub(crate) place: WebPlace,
-    pub(crate) kind: InterfaceKind,
     /// For the user's viewer.
     pub(crate) password: Option<String>,
 }
@@ -52,7 +51,7 @@ impl Jobs {
         let target = record.interfaces.find(kind, rank, name).filter(|_| rank < record.nodes);
         let target = target.ok_or(JobsError::NoInterface)?;
         let password = record.interfaces.password(kind);
-        Ok(Interface { place: WebPlace { job: id, rank, target }, kind, password })
+        Ok(Interface { place: WebPlace { job: id, rank, target }, password })
     }
 
     /// The way to an interface of a running job, and its port there.

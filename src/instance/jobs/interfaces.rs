@@ -3,18 +3,11 @@
 //! them.
 
 use countersign_applications::{ApplicationType, Rendered, Startable, Target, TargetKind};
+use countersign_keys::session::InterfaceKind;
 use serde::{Deserialize, Serialize};
 
 /// Most targets of one job.
 const TARGETS_MAX: usize = 64;
-
-/// How users see an interface.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum InterfaceKind {
-    Web,
-    Vnc,
-}
 
 /// What users can open of a job, in its record.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

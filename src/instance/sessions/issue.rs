@@ -3,11 +3,11 @@
 //! Refuses an impossible item here, with the reason, rather than when its token is redeemed.
 
 use countersign_keys::bind::{Items, Projection};
-use countersign_keys::call::SessionEndpoint;
+use countersign_keys::call::{INTERFACE_PAGE, SessionEndpoint};
 use countersign_keys::intent::ItemDigest;
 use countersign_keys::json::Json;
 use countersign_keys::policy::Permit;
-use countersign_keys::session::SealNeed;
+use countersign_keys::session::{InterfaceKind, ProofNeed, SealNeed};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -16,9 +16,8 @@ use crate::files::Files;
 use crate::files::error::RequestError;
 use crate::jobs::Jobs;
 use crate::jobs::error::JobsError;
-use crate::jobs::interface::InterfaceKind;
 use crate::jobs::shell::JobShell;
-use crate::sessions::{IssueError, Scope, Sessions};
+use crate::sessions::{IssueError, Scope, Sessions, SignedItem};
 use crate::uploads::chunked::Upload;
 use countersign_config::{Terminals, WebHosts, WebPlace};
 use countersign_ipc::error_code::{ErrorCode, Reply};
@@ -168,16 +167,20 @@ impl<'p> Issuer<'p, '_> {
         }))
     }
 
-    /// The address at which the browser gets the session's cookie: at the interface's own host.
+    /// The address that opens the interface. Where a proof is required it is a page of the
+    /// provider's, at which the browser's extension signs, however late it is opened.
     async fn job_web(&self, item: &Projection<'_>, digest: ItemDigest) -> Result<Value, ItemError> {
         let hosts = self.hosts.ok_or(ItemError::NoInterface)?;
         self.check_unsealed()?;
         let interface = self.jobs.interface(item, InterfaceKind::Web).await?;
         let WebPlace { job, rank, .. } = interface.place.clone();
         let origin = hosts.origin(&interface.place);
-        let token = self.token(digest, Scope::Web(interface))?;
-        let path = self.sessions.path(SessionEndpoint::Web.path());
-        let address = format!("{origin}{path}?token={token}");
+        let item = self.signed(digest);
+        let token = self.sessions.grant_interface(&item, InterfaceKind::Web, &interface.place, Some(origin.clone()))?;
+        let address = match self.sessions.proof() {
+            ProofNeed::Required => format!("{}#{token}", self.sessions.endpoint(false, INTERFACE_PAGE)),
+            ProofNeed::Off => format!("{origin}{}?token={token}", self.sessions.path(SessionEndpoint::Web.path())),
+        };
         Ok(json!({
             "type": "web", "jobId": job, "rank": rank, "redirectClientTo": address, "domainOverride": "",
         }))
@@ -187,8 +190,8 @@ impl<'p> Issuer<'p, '_> {
         self.check_unsealed()?;
         let interface = self.jobs.interface(item, InterfaceKind::Vnc).await?;
         let WebPlace { job, rank, .. } = interface.place.clone();
-        let password = interface.password.clone();
-        let token = self.token(digest, Scope::Vnc(interface))?;
+        let password = interface.password;
+        let token = self.sessions.grant_interface(&self.signed(digest), InterfaceKind::Vnc, &interface.place, None)?;
         let address = format!("{}?token={token}", self.sessions.endpoint(true, SessionEndpoint::VncSocket.path()));
         Ok(json!({
             "type": "vnc", "jobId": job, "rank": rank, "url": address, "password": password, "domainOverride": "",
@@ -208,7 +211,11 @@ impl<'p> Issuer<'p, '_> {
     }
 
     fn token(&self, item: ItemDigest, scope: Scope) -> Result<String, ItemError> {
-        Ok(self.sessions.grant(self.permit.username(), self.permit.row().call(), item, scope)?)
+        Ok(self.sessions.grant(&self.signed(item), scope)?)
+    }
+
+    fn signed(&self, digest: ItemDigest) -> SignedItem<'_> {
+        SignedItem { username: self.permit.username(), call: self.permit.row().call(), digest }
     }
 }
 

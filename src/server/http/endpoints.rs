@@ -282,6 +282,7 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
             PublicCall::ConnectPage
             | PublicCall::KeysPage
             | PublicCall::SignerPage
+            | PublicCall::InterfacePage
             | PublicCall::DepositIntent
             | PublicCall::AssertIntent
             | PublicCall::Calls => Err(rejected(&Rejection::NoSuchCall)),

@@ -1,5 +1,6 @@
-// Registers the content scripts: hook and bridge at the configured UClouds, and the one that takes
-// the ticket at the providers' connection pages. Nowhere else does the extension run in a page.
+// Registers the content scripts: hook and bridge at the configured UClouds, and at the providers' own
+// pages those that take a ticket or the token of a job's interface. Nowhere else does the extension
+// run in a page.
 
 import { browser } from "./browser.js";
 import { permittedSites } from "./settings.js";
@@ -17,11 +18,13 @@ const host = (origin) => `${new URL(origin).protocol}//${new URL(origin).hostnam
 export function scriptsFor(sites) {
   if (sites.length === 0) return [];
   const common = { runAt: "document_start", allFrames: false };
+  const at = (/** @type {string} */ page) => sites.map(({ id, origin }) => `${host(origin)}/ucloud/${id}/${page}`);
   const uclouds = [...new Set(sites.map(({ ucloud }) => `${host(ucloud)}/*`))];
   return [
     { id: "bridge", matches: uclouds, js: BRIDGE, ...common },
     { id: "hook", matches: uclouds, js: HOOK, world: "MAIN", ...common },
-    { id: "ticket", matches: sites.map(({ id, origin }) => `${host(origin)}/ucloud/${id}/connect`), js: ["extension/page/ticket.js"], ...common },
+    { id: "ticket", matches: at("connect"), js: of("ticket"), ...common },
+    { id: "interface", matches: at("interface"), js: of("interface"), ...common },
   ];
 }
 

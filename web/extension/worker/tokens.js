@@ -1,5 +1,5 @@
 // Signs the use of one-time tokens that UCloud's page redeems at a provider (protocol, section 7):
-// downloads, uploads and terminals. No person is asked, because the request for the token was
+// downloads, uploads, terminals and interfaces of jobs. No person is asked, because the request for the token was
 // shown. Signs only for addresses of connected providers, and says nothing of others.
 //
 // Decides whether a session is sealed (protocol, section 10). If this browser pinned the key of the
@@ -11,6 +11,7 @@ import { wordsFor } from "../../js/call-descriptions.js";
 import { sha256 } from "../../js/digest.js";
 import { NotSigned } from "../../js/messages.js";
 import { describe, keyOf } from "../../js/review.js";
+import { CALL as INTERACTIVE, interfaceOf } from "../../sdk/interfaces.js";
 import { claimsOf, isSignedBy } from "../../sdk/seal.js";
 import { NotPlanned } from "./plan.js";
 
@@ -36,8 +37,11 @@ const TOKEN_MAX = 8_192;
 /** Where tokens are redeemed, below the provider's base path, and the calls that they are of. @type {{[place: string]: string[]}} */
 const PLACES = {
   download: ["files.createDownload"], upload: ["files.createUpload"], "chunked/upload": ["files.createUpload"],
-  websocket: ["jobs.openTerminalInFolder", "jobs.openInteractiveSession"],
+  websocket: ["jobs.openTerminalInFolder", INTERACTIVE], vnc: [INTERACTIVE],
 };
+
+/** Places that cannot be sealed, because the browser itself or a viewer gets the bytes, and what the user is told. @type {{[place: string]: string}} */
+const NEVER_SEALED = { download: "whyUnsealedDownload", vnc: "whyUnsealedInterface" };
 
 /** The form of an encapsulated key. */
 const ENC = /^[A-Za-z0-9_-]{87}$/;
@@ -82,7 +86,9 @@ export class Tokens {
         if (proof.enc !== null) sealed[use.token] = proof;
         if (use.isShell) return;
         // Appended, because the page does not escape what else stands in the address.
-        response.endpoint = `${use.address}&intent=${proof.intent}${proof.enc === null ? "" : `&enc=${proof.enc}`}`;
+        const address = `${use.address}&intent=${proof.intent}${proof.enc === null ? "" : `&enc=${proof.enc}`}`;
+        if (use.isDesktop) response.session.url = address;
+        else response.endpoint = address;
         isChanged = true;
       }));
     } catch (error) {
@@ -107,6 +113,27 @@ export class Tokens {
       this.#ground.failed(error);
       return null;
     }
+  }
+
+  /**
+   * The address that opens the web interface of a job, signed by its user. Its host is the one that
+   * the user's own instance signed: UCloud's page, which had the token, could name another.
+   * @param {unknown} token
+   * @param {ConnectedProvider} provider
+   */
+  async openInterface(token, provider) {
+    if (!isToken(token)) throw new ForeignToken();
+    const { id, origin } = provider.site;
+    const { key, pinned } = await this.#keysOf(provider, token);
+    if (pinned === null) throw new NotPlanned("whyUnpinnedInterface");
+    const address = await interfaceOf(token, { kind: "web", origin, provider: id, pinned });
+    if (address === null) throw new ForeignToken();
+    const hash = await sha256(new TextEncoder().encode(token));
+    const item = { token: hash, ...bytesOf(null) };
+    const request = describe(await provider.table(), { call: "session.open", items: [item], project: null, ask: false });
+    address.searchParams.set("intent", await provider.sign(key, request));
+    this.#noted(id, token, "whyUnsealedInterface");
+    return address.href;
   }
 
   /**
@@ -141,13 +168,14 @@ export class Tokens {
     const hash = await sha256(new TextEncoder().encode(token));
     await this.#turn;
     const isOpened = piece !== null && (await this.#opened()).includes(hash);
-    const sealing = why === null && typeof enc === "string" && ENC.test(enc) && at.place !== "download" ? enc : null;
-    if (why === null && sealing === null && at.place !== "download") throw new NotPlanned("whyNotSealed");
+    const never = NEVER_SEALED[at.place];
+    const sealing = why === null && typeof enc === "string" && ENC.test(enc) && never === undefined ? enc : null;
+    if (why === null && sealing === null && never === undefined) throw new NotPlanned("whyNotSealed");
     if (ifSealed && sealing === null) return null;
     const item = { token: hash, ...bytesOf(piece), ...(sealing === null || isOpened ? {} : { enc: sealing }) };
     const request = describe(table, { call: isOpened ? "session.continue" : "session.open", items: [item], project: null, ask: false });
     const intent = await provider.sign(key, request);
-    if (!isOpened) this.#noted(provider.site.id, token, sealing !== null ? null : why ?? "whyUnsealedDownload");
+    if (!isOpened) this.#noted(provider.site.id, token, sealing !== null ? null : never ?? why);
     return { intent, enc: isOpened ? null : sealing };
   }
 
@@ -158,13 +186,18 @@ export class Tokens {
    * @returns {Promise<{key: KeyRecord, why: string | null}>}
    */
   async #sealOf({ provider, place }, token) {
-    const key = keyOf(await this.#ground.keys(), provider.site.id, String(claimsOf(token).username), provider.clock.now());
-    const pinned = key.instanceKey ?? null;
+    const { key, pinned } = await this.#keysOf(provider, token);
     if (pinned === null) return { key, why: "whyUnsealedPin" };
     const { aud, call, seal } = claimsOf(token);
     const isOurs = aud === provider.site.origin && PLACES[place]?.includes(call) === true && (await isSignedBy(token, pinned));
     if (!isOurs) throw new ForeignToken();
     return { key, why: seal === undefined ? "whyUnsealedOff" : null };
+  }
+
+  /** The user's own key, and that of the user's instance if it was pinned. @param {ConnectedProvider} provider @param {string} token */
+  async #keysOf({ site, clock }, token) {
+    const key = keyOf(await this.#ground.keys(), site.id, String(claimsOf(token).username), clock.now());
+    return { key, pinned: key.instanceKey ?? null };
   }
 
   /** Records that a session begins, and whether it is sealed. @param {string} provider @param {string} token @param {string | null} why */
@@ -212,17 +245,20 @@ function isToken(token) {
  * The token in an answer to a session's call; null if there is none that is used as it stands there. A
  * file in pieces has a proof for each piece.
  * @param {any} response
- * @returns {{address: string, token: string, piece: null, isShell: boolean} | null}
+ * @returns {{address: string, token: string, piece: null, isShell: boolean, isDesktop: boolean} | null}
  */
 function useOf(response) {
   const { endpoint, protocol, session, providerDomain, providerId } = response ?? {};
   if (session?.type === "shell") {
-    return { address: `${providerDomain}/ucloud/${providerId}/websocket`, token: String(session.sessionIdentifier), piece: null, isShell: true };
+    const address = `${providerDomain}/ucloud/${providerId}/websocket`;
+    return { address, token: String(session.sessionIdentifier), piece: null, isShell: true, isDesktop: false };
   }
-  if (typeof endpoint !== "string" || protocol === "CHUNKED" || !URL.canParse(endpoint)) return null;
-  const { searchParams } = new URL(endpoint);
+  const isDesktop = session?.type === "vnc";
+  const address = isDesktop ? session.url : endpoint;
+  if (typeof address !== "string" || protocol === "CHUNKED" || !URL.canParse(address)) return null;
+  const { searchParams } = new URL(address);
   const token = searchParams.get("token");
-  return token === null || searchParams.has("intent") ? null : { address: endpoint, token, piece: null, isShell: false };
+  return token === null || searchParams.has("intent") ? null : { address, token, piece: null, isShell: false, isDesktop };
 }
 
 /**

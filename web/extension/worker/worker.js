@@ -118,7 +118,9 @@ async function answer(message, sender) {
   const origin = originOf(sender);
   // The record is in words.
   const [all] = await Promise.all([providers(), speakBrowserLanguage()]);
-  if (type === "ticket") return takeTicket(message, sender, all.map(({ site }) => site));
+  const isAt = (/** @type {Site} */ site, /** @type {string} */ page) => site.origin === origin && new URL(sender.url).pathname === `/ucloud/${site.id}/${page}`;
+  if (type === "ticket") return takeTicket(message, sender, all.map(({ site }) => site).find((site) => isAt(site, "connect")));
+  if (type === "interface") return openInterface(message, all.find(({ site }) => isAt(site, "interface")));
   if (!Object.hasOwn(FROM_UCLOUD, type) || !all.some(({ site }) => site.ucloud === origin)) return {};
   return FROM_UCLOUD[type]?.(message, origin);
 }
@@ -127,13 +129,28 @@ async function answer(message, sender) {
  * Continues a connection on the extension's own page, in the same tab.
  * @param {any} message
  * @param {any} sender
- * @param {import("./settings.js").Site[]} sites
+ * @param {Site | undefined} site
  */
-async function takeTicket({ ticket }, sender, sites) {
-  const site = sites.find(({ id, origin }) => originOf(sender) === origin && new URL(sender.url).pathname === `/ucloud/${id}/connect`);
+async function takeTicket({ ticket }, sender, site) {
   if (site === undefined || !/^[A-Za-z0-9_-]{43}$/.test(ticket)) return;
   const page = browser.runtime.getURL("extension/windows/connect.html");
   await browser.tabs.update(sender.tab.id, { url: `${page}?provider=${encodeURIComponent(site.id)}#${ticket}` });
+}
+
+/**
+ * The address of a job's interface, signed, or why there is none.
+ * @param {any} message
+ * @param {ConnectedProvider | undefined} provider
+ */
+async function openInterface({ token }, provider) {
+  if (provider === undefined) return {};
+  try {
+    return { address: await tokens.openInterface(token, provider) };
+  } catch (error) {
+    const why = whyNot(error);
+    void note({ what: "unsigned", call: "", subject: "", provider: provider.site.id, why });
+    return { why: browser.i18n.getMessage(why) || why };
+  }
 }
 
 browser.runtime.onMessage.addListener((/** @type {any} */ message, /** @type {any} */ sender, /** @type {(answer: unknown) => void} */ reply) => {
