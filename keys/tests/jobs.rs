@@ -23,6 +23,7 @@ fn job(core_id: &str, uid: u32, slurm_id: u32) -> Job {
         words_at: None,
         limit_told_min: None,
         warned_min: None,
+        targets: Vec::new(),
         updates: 0,
         end: None,
     }

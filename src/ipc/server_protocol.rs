@@ -25,7 +25,7 @@ pub use self::instances::{
     TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 pub use self::jobs::{
-    JOBS_EXTEND, JOBS_SUBMITTED, JOBS_SUSPEND, JobExtend, JobSubmitted, JobSuspend, OUTPUT_FOLDER_MAX,
+    JOBS_EXTEND, JOBS_SUBMITTED, JOBS_SUSPEND, JobExtend, JobSubmitted, JobSuspend, OUTPUT_FOLDER_MAX, TARGET_NAME_MAX,
 };
 
 /// Longest body of a request or answer. All keys of one user (16 of at most 1 KiB) are 16 KiB; an

@@ -10,13 +10,31 @@ use super::registry::{NotChanged, Registry};
 use super::typed::put;
 use super::{Store, StoreFailure, Table, decode};
 use crate::identity::{CoreJobId, Project, Uid, Username};
+use crate::session::InterfaceKind;
 use crate::time::Timestamp;
 
 /// Most jobs of one account at a time that have not ended.
 pub const JOBS_EACH_MAX: usize = 1_000;
 
-/// Most jobs of all accounts. A record has some 500 bytes.
+/// Most jobs of all accounts. A record has some 500 bytes, and 100 more for each target.
 pub const JOBS_MAX: usize = 20_000;
+
+/// Most targets of one job.
+pub const TARGETS_MAX: usize = 64;
+
+/// An interface that a job's script names.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The node, counted from 0.
+    pub rank: u32,
+    /// How users see it.
+    pub kind: InterfaceKind,
+    /// The script's name for it.
+    pub name: String,
+    /// Where it listens.
+    pub port: u16,
+}
 
 /// A job.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -38,6 +56,9 @@ pub struct Job {
     pub recorded: Timestamp,
     /// The UCloud path of its folder, which Core has not been told yet.
     pub output_folder: Option<String>,
+    /// What its script names, and Core has not been told yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
     /// Whether Slurm has said that the job is this uid's. Until then Core is told nothing.
     pub is_verified: bool,
     /// Whether the user has asked for a pause.

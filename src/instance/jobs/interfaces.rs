@@ -2,12 +2,10 @@
 //! script names. Both come from what the user signed and the site approved; the job's record keeps
 //! them.
 
-use countersign_applications::{ApplicationType, Rendered, Startable, Target, TargetKind};
+use countersign_applications::{self as applications, ApplicationType, Rendered, Startable, TargetKind};
 use countersign_keys::session::InterfaceKind;
+use countersign_keys::store::jobs::{TARGETS_MAX, Target};
 use serde::{Deserialize, Serialize};
-
-/// Most targets of one job.
-const TARGETS_MAX: usize = 64;
 
 /// What users can open of a job, in its record.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -21,16 +19,7 @@ pub(crate) struct Interfaces {
     vnc_password: Option<String>,
     /// What the script names. A target's number is its place, from 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    targets: Vec<NamedTarget>,
-}
-
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-struct NamedTarget {
-    rank: u32,
-    kind: InterfaceKind,
-    name: String,
-    port: u16,
+    targets: Vec<Target>,
 }
 
 impl Interfaces {
@@ -51,7 +40,7 @@ impl Interfaces {
             }
             Startable::WorkflowOnly(_) => (None, None),
         };
-        let named = |target: &Target| NamedTarget {
+        let named = |target: &applications::Target| Target {
             rank: target.rank,
             kind: match target.kind {
                 TargetKind::Web => InterfaceKind::Web,
@@ -72,6 +61,11 @@ impl Interfaces {
         self.own.is_some()
     }
 
+    /// What the script names.
+    pub(super) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
     /// The password for viewers of a desktop.
     pub(super) fn password(&self, kind: InterfaceKind) -> Option<String> {
         self.vnc_password.clone().filter(|_| kind == InterfaceKind::Vnc)
@@ -80,7 +74,7 @@ impl Interfaces {
     /// The number of the interface that a user names; `None` if there is none of that kind.
     pub(super) fn find(&self, kind: InterfaceKind, rank: u32, name: Option<&str>) -> Option<Option<u32>> {
         let Some(name) = name else { return (self.own == Some(kind)).then_some(None) };
-        let is_it = |target: &NamedTarget| target.kind == kind && target.rank == rank && target.name == name;
+        let is_it = |target: &Target| target.kind == kind && target.rank == rank && target.name == name;
         let at = self.targets.iter().position(is_it)?;
         u32::try_from(at).ok()?.checked_add(1).map(Some)
     }
@@ -100,7 +94,7 @@ mod tests {
 
     #[test]
     fn j06_an_interface_is_one_that_the_job_has() {
-        let target = |rank, kind, name: &str, port| NamedTarget { rank, kind, name: name.to_owned(), port };
+        let target = |rank, kind, name: &str, port| Target { rank, kind, name: name.to_owned(), port };
         let interfaces = Interfaces {
             own: Some(InterfaceKind::Web),
             vnc_password: None,

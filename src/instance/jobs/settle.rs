@@ -140,6 +140,7 @@ impl Site {
             slurm_id: slurm_id.get(),
             submitted_at: record.begun_at,
             output_folder: drive.map(|drive| record.folder.path(&drive)),
+            targets: record.interfaces.targets().to_vec(),
         };
         let mut pause = LOOK_AFTER;
         for _ in 0..REPORTS_MAX {

@@ -4,6 +4,7 @@
 //! calling uid's, and changes only jobs on record for that uid.
 
 use countersign_keys::identity::{CoreJobId, Project, Username};
+use countersign_keys::store::jobs::Target;
 use serde::{Deserialize, Serialize};
 
 /// Reports a job that the calling uid has submitted. [`JobSubmitted`] → `{}`. May be repeated.
@@ -15,6 +16,9 @@ pub const JOBS_SUSPEND: &str = "/jobs/suspend";
 
 /// Longest UCloud path of a job's folder, in bytes.
 pub const OUTPUT_FOLDER_MAX: usize = 4_096;
+
+/// Longest name of a target, in bytes.
+pub const TARGET_NAME_MAX: usize = 64;
 
 /// A job that the calling account has submitted to Slurm.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -32,6 +36,11 @@ pub struct JobSubmitted {
     /// The UCloud path of the job's folder, for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_folder: Option<String>,
+    /// The interfaces that its script names: at most
+    /// [`countersign_keys::store::jobs::TARGETS_MAX`], each with a name of at most
+    /// [`TARGET_NAME_MAX`] bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
 }
 
 /// An addition to the time limit of a job.

@@ -1,6 +1,9 @@
 //! Core's calls about jobs, as JSON: what the server sends, and what it reads of the answers.
 
+use countersign_keys::session::InterfaceKind;
+use countersign_keys::store::jobs::Target;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub(super) const UPDATE: &str = "/api/jobs/control/update";
 pub(super) const RETRIEVE: &str = "/api/jobs/control/retrieve";
@@ -12,6 +15,7 @@ pub(crate) enum Change {
     Folder(String),
     State { state: String, words: String },
     End { state: String, words: String },
+    Target(Target),
     Words(String),
     Warning(u32),
     Limit(u32),
@@ -57,6 +61,7 @@ impl<'u> Update<'u> {
                 expected_different_state: Some(true),
                 ..Self::default()
             },
+            Change::Target(target) => Self { status: Some(target_line(target)), ..Self::default() },
             Change::Words(words) => Self { status: Some(words.clone()), ..Self::default() },
             Change::Warning(minutes) => {
                 Self { status: Some(format!("The job's time is up in {minutes} minutes.")), ..Self::default() }
@@ -67,6 +72,16 @@ impl<'u> Update<'u> {
             }
         }
     }
+}
+
+/// The sentence by which UCloud's page learns of a target.
+fn target_line(Target { rank, kind, name, port }: &Target) -> String {
+    let kind = match kind {
+        InterfaceKind::Web => "WEB",
+        InterfaceKind::Vnc => "VNC",
+    };
+    let target = json!({ "rank": rank, "type": kind, "target": name, "port": port, "defaultName": null });
+    format!("Target: {target}")
 }
 
 #[derive(Serialize)]

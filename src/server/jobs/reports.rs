@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_keys::identity::Uid;
-use countersign_keys::store::jobs::{Job, JobRejection};
+use countersign_keys::store::jobs::{Job, JobRejection, TARGETS_MAX, Target};
 use countersign_keys::store::registry::NotChanged;
 use countersign_keys::time::Timestamp;
 use countersign_slurm::SlurmJobId;
@@ -19,7 +19,7 @@ use crate::http::reply::Refusal;
 use crate::state::Server;
 use crate::turns::Asker;
 use countersign_ipc::error_code::ErrorCode;
-use countersign_ipc::server_protocol::{Empty, JOBS_SUBMITTED, JobSubmitted, OUTPUT_FOLDER_MAX};
+use countersign_ipc::server_protocol::{Empty, JOBS_SUBMITTED, JobSubmitted, OUTPUT_FOLDER_MAX, TARGET_NAME_MAX};
 
 /// How long a report waits for Slurm's word. Without it the report is on record, and the next
 /// answer decides.
@@ -34,7 +34,10 @@ pub(crate) async fn submitted(server: &Arc<Server>, uid: Uid, report: JobSubmitt
         return Err(Refusal::not_found("this provider starts no jobs"));
     }
     let now = server.clock.now()?;
-    let job = record_of(uid, report, now)?;
+    let mut job = record_of(uid, report, now)?;
+    if server.config.gateway.web.is_none() {
+        job.targets.clear();
+    }
     if !server.records.usernames(uid)?.contains(&job.username) {
         return Err(Refusal::not_found("this account is not connected to that UCloud user"));
     }
@@ -57,7 +60,7 @@ pub(crate) async fn submitted(server: &Arc<Server>, uid: Uid, report: JobSubmitt
 }
 
 fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refusal> {
-    let JobSubmitted { username, project, core_id, slurm_id, submitted_at, output_folder } = report;
+    let JobSubmitted { username, project, core_id, slurm_id, submitted_at, output_folder, targets } = report;
     SlurmJobId::try_from(slurm_id).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let submitted = Timestamp::from_seconds(submitted_at);
     if submitted_at <= 0 || submitted.since(now) > AHEAD_MAX_S {
@@ -69,6 +72,10 @@ fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refu
     if !output_folder.as_ref().is_none_or(is_path) {
         return Err(Refusal::bad_request("the job's folder is not a path at UCloud"));
     }
+    let is_name = |target: &Target| target.name.len() <= TARGET_NAME_MAX && !target.name.chars().any(char::is_control);
+    if targets.len() > TARGETS_MAX || !targets.iter().all(is_name) {
+        return Err(Refusal::bad_request("the job's targets are too many, or have no names"));
+    }
     Ok(Job {
         core_id,
         uid,
@@ -78,6 +85,7 @@ fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refu
         submitted,
         recorded: now,
         output_folder,
+        targets,
         is_verified: false,
         is_paused: false,
         told: None,

@@ -1,20 +1,22 @@
 //! Tells Core every change of a job once.
 //!
 //! Changes of the state are told, then noted: after a crash between the two Core is told again, and
-//! ignores it, because each expects another state. Sentences alone are noted, then told: a crash
-//! may lose one, and never repeats one. One job cannot fill Core with updates.
+//! ignores it, because each expects another state. Targets are told, then noted, because without
+//! one its user cannot open that interface. Sentences alone are noted, then told: a crash may lose
+//! one, and never repeats one. One job cannot fill Core with updates.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_keys::store::jobs::Job;
 use countersign_keys::time::Timestamp;
+use countersign_slurm::Standing;
 use http::StatusCode;
 
 use super::core_calls::{
     CHECK_EXISTENCE, Change, Existence, Item, Items, JobAtCore, RETRIEVE, Resource, UPDATE, Update,
 };
-use super::decide::{Verdict, limit_min, live_state, warning};
+use super::decide::{Verdict, at_core, limit_min, live_state, warning};
 use super::operator;
 use super::records::update;
 use super::table::{Key, Tracked};
@@ -138,6 +140,9 @@ pub(crate) fn change(tracked: &Tracked, now: Timestamp) -> Option<Change> {
     if job.updates >= WORDS_MAX {
         return None;
     }
+    if let Some(target) = job.targets.first().filter(|_| state == at_core(Standing::Running)) {
+        return Some(Change::Target(target.clone()));
+    }
     if let Some(minutes) = warning(tracked, now) {
         return Some(Change::Warning(minutes));
     }
@@ -228,6 +233,7 @@ fn noted(job: &mut Job, change: &Change, now: Timestamp) {
             job.told = Some(state.clone());
             (job.words, job.words_at) = (Some(words.clone()), Some(now));
         }
+        Change::Target(target) => job.targets.retain(|untold| untold != target),
         Change::Words(words) => (job.words, job.words_at) = (Some(words.clone()), Some(now)),
         Change::Warning(minutes) => job.warned_min = Some(*minutes),
         Change::Limit(minutes) => job.limit_told_min = Some(*minutes),

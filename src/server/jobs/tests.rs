@@ -2,6 +2,7 @@
 //! says. Slurm itself is in `tests/jobs_poller.rs`.
 
 mod outages;
+mod targets;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use countersign_keys::identity::{CoreJobId, Uid};
+use countersign_keys::session::InterfaceKind;
+use countersign_keys::store::jobs::Target;
 use countersign_keys::time::Timestamp;
 use countersign_portal::CoreKeys;
 use countersign_portal::core::{Control, Outage, ShownJob};
@@ -27,6 +30,8 @@ struct Site {
     core: Control,
     client: CoreCalls,
     commands: Commands,
+    /// What the scripts of reported jobs name.
+    targets: Vec<Target>,
 }
 
 /// Connects a user to an account, whose name is the user's before the number sign.
@@ -46,6 +51,10 @@ fn program(directory: &Path, name: &str, script: &str) {
 
 impl Site {
     async fn new(operator: bool) -> Self {
+        Self::with(operator, "").await
+    }
+
+    async fn with(operator: bool, tables: &str) -> Self {
         let slurm = tempfile::tempdir().unwrap();
         fs::set_permissions(slurm.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let at = slurm.path().display().to_string();
@@ -59,14 +68,14 @@ impl Site {
         let keys = CoreKeys::generate("hpc").unwrap();
         let more = format!(
             "[slurm]\ncommands = \"{at}\"\ndrive = \"home\"\noperator = {operator}\ntime_max_h = 2\n\
-             [[drives]]\nid = \"home\"\npath = \"~\"\n"
+             [[drives]]\nid = \"home\"\npath = \"~\"\n{tables}"
         );
         let test = TestServer::with_core(&core.origin(), &keys, Some(core.refresh_token()), &more);
         let config = &test.server.config;
         let client =
             CoreCalls::new(config.core.origin.clone(), config.core.refresh_token.clone().unwrap(), &[]).unwrap();
         let commands = commands_of(config.slurm.as_ref().unwrap());
-        let site = Self { test, slurm, core, client, commands };
+        let site = Self { test, slurm, core, client, commands, targets: Vec::new() };
         site.queue("");
         site.accounts("");
         for (uid, name) in [(ALICE, "alice#1"), (BOB, "bob#1")] {
@@ -113,6 +122,7 @@ impl Site {
             slurm_id,
             submitted_at: self.now().seconds(),
             output_folder: Some(format!("/7/ucloud-jobs/{id}")),
+            targets: self.targets.clone(),
         };
         let reporting = reports::submitted(&self.test.server, uid, report);
         tokio::pin!(reporting);
@@ -396,8 +406,16 @@ async fn odd_reports_are_refused() {
         slurm_id,
         submitted_at,
         output_folder: Some(folder.to_owned()),
+        targets: Vec::new(),
+    };
+    let naming = |name: &str, count: usize| JobSubmitted {
+        targets: vec![Target { rank: 0, kind: InterfaceKind::Web, name: name.to_owned(), port: 80 }; count],
+        ..report(62, NOW, "/7")
     };
     for bad in [
+        naming("a\nb", 1),
+        naming(&"a".repeat(65), 1),
+        naming("a", 65),
         report(0, NOW, "/7"),
         report(62, 0, "/7"),
         report(62, NOW + 301, "/7"),

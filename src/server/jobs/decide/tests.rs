@@ -31,6 +31,7 @@ fn tracked() -> Tracked {
         words_at: None,
         limit_told_min: None,
         warned_min: None,
+        targets: Vec::new(),
         updates: 0,
         end: None,
     })
