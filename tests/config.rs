@@ -139,8 +139,8 @@ fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
             "config.toml:3:6: provider.id: a provider id is 1 to 64 letters, digits, '-' or '_'",
             "config.toml:4:1: provider.colour: unknown key, expected one of `id`, `origin`, `title`, `logo`, `contact`",
             "config.toml:17:11: gateway.threads: invalid type: string \"3\", expected a whole number",
-            "config.toml:53:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
-            "config.toml:54:1: drives[1].quota: unknown key, expected one of `id`, `path`, `title`, `product`",
+            "config.toml:54:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
+            "config.toml:55:1: drives[1].quota: unknown key, expected one of `id`, `path`, `title`, `product`",
         ]
     );
 }
@@ -264,7 +264,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "threads = 3",
         "thread = 3",
-        "gateway.thread: unknown key, expected one of `listen`, `tls`, `body_max`, `threads`, `connections_max`, `sandbox`, `start`, `web`",
+        "gateway.thread: unknown key, expected one of `listen`, `tls`, `body_max`, `threads`, `connections_max`, `sandbox`, `start`, `web`, `links`",
     );
     check(
         "[sessions]",
@@ -315,7 +315,7 @@ fn values_of_the_wrong_kind_are_refused() {
     check(
         "type = \"storage\"",
         "type = \"gpu\"",
-        "products[0].type: unknown word `gpu`, expected `storage` or `compute`",
+        "products[0].type: unknown word `gpu`, expected one of `storage`, `compute`, `ingress`",
     );
     check(
         "sandbox = \"available\"",

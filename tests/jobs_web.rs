@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const APPLICATION: (&str, &str) = ("hello-native", "1.0");
 
 /// Writes a server that serves what it sees of a request, and echoes bodies and messages.
-const SERVER: &str = r#"
+pub(crate) const SERVER: &str = r#"
 cat >server.py <<'EOF'
 import base64, hashlib, http.server, json, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -74,10 +74,10 @@ EOF
 "#;
 
 /// A centre with a Slurm of two nodes, and a connected user.
-struct Site {
-    slurm: Slurm,
-    centre: TestSite,
-    alice: Person,
+pub(crate) struct Site {
+    pub(crate) slurm: Slurm,
+    pub(crate) centre: TestSite,
+    pub(crate) alice: Person,
 }
 
 /// An open session of a web interface.
@@ -90,22 +90,28 @@ struct Web {
 
 impl Site {
     async fn open() -> Self {
+        Self::with("", "").await
+    }
+
+    /// A site with more keys of `[gateway]`, and more tables.
+    pub(crate) async fn with(gateway: &str, tables: &str) -> Self {
         let slurm = Slurm::start(&["alice", "bob"]).await;
-        let web = "web = { prefix = \"app-\", suffix = \".localhost\" }";
-        let centre = TestSite::furnish_at(Endpoint::plain, web, &slurm.tables()).await.opened().await;
+        let web = format!("web = {{ prefix = \"app-\", suffix = \".localhost\" }}\n{gateway}");
+        let tables = format!("{}{tables}", slurm.tables());
+        let centre = TestSite::furnish_at(Endpoint::plain, &web, &tables).await.opened().await;
         let alice = centre.connect("alice").await;
         let site = Self { slurm, centre, alice };
         site.until_served(&site.alice).await;
         site
     }
 
-    async fn until_served(&self, person: &Person) {
+    pub(crate) async fn until_served(&self, person: &Person) {
         let is_served = async || self.centre.browse(person, "/home").await.is_ok();
         self.centre.until("the user is served", is_served).await;
     }
 
     /// An application of a type that runs this script.
-    fn application(kind: &str, script: &str) -> Value {
+    pub(crate) fn application(kind: &str, script: &str) -> Value {
         let mut application = applications::swapped(&applications::resolved(APPLICATION.0, APPLICATION.1), script);
         application["invocation"]["applicationType"] = json!(kind);
         application["invocation"]["web"] = json!({"port": 8080});
@@ -114,18 +120,22 @@ impl Site {
         application
     }
 
-    fn request(&self, person: &Person, number: &str, nodes: u32, application: &Value) -> Request {
-        let specification = json!({
+    /// What a user asks for.
+    pub(crate) fn specification(nodes: u32) -> Value {
+        json!({
             "application": {"name": APPLICATION.0, "version": APPLICATION.1}, "name": "my job", "replicas": nodes,
             "product": {"id": "small", "category": "small", "provider": PROVIDER}, "parameters": {}, "hostname": "",
             "resources": [], "timeAllocation": {"hours": 0, "minutes": 10, "seconds": 0}, "allowDuplicateJob": false,
-        });
+        })
+    }
+
+    pub(crate) fn request(&self, person: &Person, number: &str, specification: Value, application: &Value) -> Request {
         let deed = Deed::StartJob { number: number.to_owned(), specification, script: None };
         malicious::another_application(self.centre.signed(person, &deed), application)
     }
 
     /// Approves what waits, as an administrator does.
-    async fn approve(&self) {
+    pub(crate) async fn approve(&self) {
         let listed = self.centre.run_as("root", &["apps", "pending", "--json"]).await;
         let pending: Value = serde_json::from_slice(&listed.stdout).unwrap_or_else(|_| panic!("{}", said(&listed)));
         let (digest, (name, version)) = (pending[0]["digest"].as_str().unwrap(), APPLICATION);
@@ -135,12 +145,29 @@ impl Site {
 
     /// Starts a job of an application that is approved first, and waits until it runs.
     async fn start(&self, person: &Person, number: &str, nodes: u32, application: &Value) {
-        let start = async || self.centre.core.invoke(&self.request(person, number, nodes, application)).await.unwrap();
-        let mut answer = start().await;
-        if answer.error_code() == "APPLICATION_NOT_APPROVED" {
-            self.approve().await;
-            answer = start().await;
+        let answer = self.submit(person, number, &Self::specification(nodes), application).await;
+        self.until_running(number, &answer).await;
+    }
+
+    /// The answer to a request to start a job, of an application that is approved first.
+    pub(crate) async fn submit(
+        &self,
+        person: &Person,
+        number: &str,
+        specification: &Value,
+        application: &Value,
+    ) -> Answer {
+        let request = || self.request(person, number, specification.clone(), application);
+        let answer = self.centre.core.invoke(&request()).await.unwrap();
+        if answer.error_code() != "APPLICATION_NOT_APPROVED" {
+            return answer;
         }
+        self.approve().await;
+        self.centre.core.invoke(&request()).await.unwrap()
+    }
+
+    /// Waits until a job that was started runs.
+    pub(crate) async fn until_running(&self, number: &str, answer: &Answer) {
         assert!(answer.is_ok(), "{answer:?}\n{}", self.centre.last_words());
         let is_running = async || {
             let states = self.slurm.run(&["squeue", "-h", "-t", "all", "-o", "%j|%T"]).await;
@@ -157,7 +184,7 @@ impl Site {
     }
 
     /// The port that a job's script has chosen.
-    async fn port(&self, person: &Person, number: &str) -> u16 {
+    pub(crate) async fn port(&self, person: &Person, number: &str) -> u16 {
         let file = person.home.join(format!("ucloud-jobs/{number}/allocated-port.txt"));
         let read = || -> Option<u16> { fs::read_to_string(&file).ok()?.strip_suffix('\n')?.parse().ok() };
         self.centre.until("a port is chosen", async || read().is_some()).await;
@@ -165,7 +192,14 @@ impl Site {
     }
 
     /// The answer to a signed request for a session.
-    async fn ask(&self, person: &Person, number: &str, rank: i64, kind: &str, target: Option<&str>) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        person: &Person,
+        number: &str,
+        rank: i64,
+        kind: &str,
+        target: Option<&str>,
+    ) -> Answer {
         let deed = Deed::Job(JobDeed::Session(number.to_owned(), rank, kind.to_owned()));
         let item = Projection::new([
             ("id", json!(number)),
@@ -181,14 +215,14 @@ impl Site {
         self.centre.core.invoke(&request).await.unwrap()
     }
 
-    fn proof(&self, person: &Person, token: &str) -> String {
+    pub(crate) fn proof(&self, person: &Person, token: &str) -> String {
         let proof = session::proof(&self.centre.origin(), &person.username, OPEN, token, None, now()).unwrap();
         proof.sign(&person.key).unwrap()
     }
 
     /// The host of an interface and the token, from the answer to a request for one. The address of
     /// a web interface is a page of the provider's; its own host is in the token.
-    fn address(answer: &Answer, member: &str) -> (String, String) {
+    pub(crate) fn address(answer: &Answer, member: &str) -> (String, String) {
         let address = answer.json()["responses"][0][member].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
         let (rest, token) = address.split_once(['#', '=']).unwrap();
         let (_, claims) = countersign_portal::jws::read(token).unwrap();
@@ -199,7 +233,14 @@ impl Site {
     }
 
     /// Sends a request to a host of the gateway.
-    async fn send(&self, host: &str, method: &str, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        host: &str,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
         let name = host.split(':').next().unwrap();
         let line = Line::new(Endpoint::plain_at(self.centre.address, name), PATIENCE);
         let mut request = http::Request::builder().method(method).uri(target);
@@ -237,7 +278,7 @@ impl Site {
     }
 }
 
-async fn text(socket: &mut Browser) -> String {
+pub(crate) async fn text(socket: &mut Browser) -> String {
     socket.hear().await.unwrap().into_text().unwrap().to_string()
 }
 

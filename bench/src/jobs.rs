@@ -101,6 +101,7 @@ fn job(at: u32, now_s: i64) -> Result<Job, BenchError> {
         recorded: now,
         output_folder: None,
         targets: Vec::new(),
+        links: Vec::new(),
         is_verified: true,
         is_paused: false,
         told: Some("RUNNING".to_owned()),

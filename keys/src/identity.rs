@@ -20,6 +20,10 @@ pub const PROJECT_MAX: usize = 128;
 /// Most digits in Core's id of a job: 63 bits.
 pub const CORE_JOB_ID_MAX: usize = 19;
 
+/// Longest name of a public link, in bytes. With prefix and suffix of the site it fits into one
+/// label of 63 bytes.
+pub const LINK_NAME_MAX: usize = 32;
+
 /// A malformed name. The text says which rule the name breaks, and never quotes the name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IdentityRejection {
@@ -49,6 +53,14 @@ pub enum IdentityRejection {
     /// Not 1 to 19 digits.
     #[error("a job's id is 1 to {CORE_JOB_ID_MAX} digits")]
     CoreJobId,
+    /// Not 1 to 19 digits.
+    #[error("a public link's id is 1 to {CORE_JOB_ID_MAX} digits")]
+    CoreLinkId,
+    /// Not 1 to 32 lower-case letters, digits and single hyphens.
+    #[error(
+        "a public link's name is 1 to {LINK_NAME_MAX} lower-case letters and digits, and single hyphens between them"
+    )]
+    LinkName,
 }
 
 /// Makes a string newtype. `parse` is the only constructor, also for serde. The text is shared,
@@ -150,11 +162,35 @@ checked_string!(
 );
 
 checked_string!(
+    /// Core's id of a public link, of which the same holds.
+    CoreLinkId,
+    IdentityRejection::CoreLinkId,
+    |text| (1..=CORE_JOB_ID_MAX).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
+);
+
+checked_string!(
+    /// What the host name of a public link says between the site's prefix and suffix. The user
+    /// signs it. Part of one label, and of none that browsers show as another (`xn--`, RFC 5890).
+    LinkName,
+    IdentityRejection::LinkName,
+    is_link_name
+);
+
+checked_string!(
     /// A web origin (RFC 6454) in its canonical spelling, so that equal origins have equal bytes.
     Origin,
     IdentityRejection::Origin,
     is_canonical_origin
 );
+
+fn is_link_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=LINK_NAME_MAX).contains(&text.len())
+        && text.bytes().all(is_plain)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && !text.contains("--")
+}
 
 impl Username {
     /// Reads the `UCloud-Username` header: standard base64 with padding of the UTF-8 name.
@@ -428,6 +464,18 @@ mod tests {
         check(&"9".repeat(19), true);
         check(&"9".repeat(20), false);
         for bad in ["", "-1", "+1", "1.0", " 1", "1\n", "1/2", "..", "١", "0x1"] {
+            check(bad, false);
+        }
+    }
+
+    #[test]
+    fn names_of_links_are_part_of_one_label() {
+        let check = |text: &str, want: bool| assert_eq!(LinkName::parse(text).is_ok(), want, "{text:?}");
+        check("a", true);
+        check("my-paper-2", true);
+        check(&"a".repeat(32), true);
+        check(&"a".repeat(33), false);
+        for bad in ["", "-a", "a-", "a--b", "xn--80ak6aa92e", "A", "a.b", "a_b", "a b", "ä", "a\n", "a/b", "a:b"] {
             check(bad, false);
         }
     }

@@ -9,6 +9,7 @@ mod confirmation;
 pub mod drives;
 mod expiry;
 pub mod jobs;
+pub mod links;
 mod passkey_table;
 pub mod passkeys;
 pub mod records;
@@ -66,11 +67,15 @@ pub enum Table {
     Tasks,
     /// By Core's id, a zero byte and the uid, big-endian: [`jobs::Job`].
     Jobs,
+    /// By name: [`links::Link`].
+    Links,
+    /// By username, a zero byte and Core's id of the link: the same.
+    LinkIds,
 }
 
 impl Table {
     /// Every table. An implementation keeps them apart.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -87,6 +92,8 @@ impl Table {
         Self::DriveOutbox,
         Self::Tasks,
         Self::Jobs,
+        Self::Links,
+        Self::LinkIds,
     ];
 
     /// Whether the seal covers it ([`seal`]): every table except the one that is not written
@@ -116,6 +123,8 @@ impl Table {
             Self::DriveOutbox => "drive_errands",
             Self::Tasks => "tasks",
             Self::Jobs => "jobs",
+            Self::Links => "links",
+            Self::LinkIds => "link_ids",
         }
     }
 }

@@ -24,6 +24,7 @@ fn job(core_id: &str, uid: u32, slurm_id: u32) -> Job {
         limit_told_min: None,
         warned_min: None,
         targets: Vec::new(),
+        links: Vec::new(),
         updates: 0,
         end: None,
     }

@@ -13,6 +13,7 @@ pub mod events;
 mod job_deed;
 mod jobs;
 mod keys;
+mod link_deed;
 mod polls;
 mod process;
 mod products;
@@ -35,6 +36,7 @@ pub use self::keys::{
     CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,
     token_header,
 };
+pub use self::link_deed::LinkDeed;
 pub use self::polls::{POLLED, Polled};
 pub use self::request::{Bearer, Request, username_header};
 pub use self::resources::RegisteredDrive;

@@ -19,8 +19,8 @@ use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
 use countersign_config::{
     Accept, Applications, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch,
-    Maintenance, Mapper, MappingStart, Names, Operator, Product, ProductKind, Sandbox, Slurm, SshKeysOf, Terminals, V1,
-    WebHosts, show_size,
+    LinkHosts, Maintenance, Mapper, MappingStart, Names, Operator, Product, ProductKind, Sandbox, Slurm, SshKeysOf,
+    Terminals, V1, WebHosts, show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
@@ -277,6 +277,7 @@ fn account_of(config: &Config) -> Vec<Line> {
     }));
     lines.push(line("jobs", jobs_in_words(slurm.as_ref())));
     lines.push(line("web interfaces", web_in_words(gateway.web.as_ref())));
+    lines.push(line("public links", links_in_words(gateway.links.as_ref(), products)));
     let ssh_keys = match ssh.keys {
         SshKeysOf::NoOne => "that users give UCloud are not installed",
         SshKeysOf::Everybody => "that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
@@ -314,6 +315,13 @@ fn jobs_in_words(slurm: Option<&Slurm>) -> String {
 fn web_in_words(web: Option<&WebHosts>) -> String {
     let Some(web) = web else { return "of jobs are not offered: there is no gateway.web".to_owned() };
     format!("of jobs are at {}: the DNS and the certificate need all such names", web.form())
+}
+
+fn links_in_words(links: Option<&LinkHosts>, products: &[Product]) -> String {
+    let Some(links) = links else { return "to jobs are not offered: there is no gateway.links".to_owned() };
+    let is_offered = products.iter().any(|product| product.kind == ProductKind::Ingress);
+    let product = if is_offered { "" } else { "; no product of type \"ingress\" offers them at UCloud" };
+    format!("to jobs are at {}: the DNS and the certificate need all such names{product}", links.form())
 }
 
 /// The programs that are not where `[slurm]` says.

@@ -84,11 +84,12 @@ table! {
         sandbox: Typed<SandboxWord>,
         start: Typed<GatewayStartWord>,
         web: Typed<WebTable>,
+        links: Typed<WebTable>,
     }
 }
 
 table! {
-    /// `gateway.web`
+    /// `gateway.web` and `gateway.links`
     WebTable {
         prefix: Typed<String>,
         suffix: Typed<String>,

@@ -15,6 +15,7 @@ mod file;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod kept_look;
+mod link_hosts;
 mod maintenance;
 mod problem;
 mod products;
@@ -45,6 +46,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use crate::brand::{Brand, Contact, Logo, LogoKind};
 pub use crate::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME, PlainName, UserDrives};
+pub use crate::link_hosts::LinkHosts;
 pub use crate::maintenance::{CurrentMaintenance, Maintenance};
 pub use crate::problem::ConfigError;
 pub use crate::products::{Accounting, Frequency, Machine, Product, ProductKind};
@@ -146,6 +148,8 @@ pub struct Gateway {
     pub start: GatewayStart,
     /// Where the web interfaces of jobs are; `None` if this provider offers none.
     pub web: Option<WebHosts>,
+    /// Where public links are; `None` if this provider offers none.
+    pub links: Option<LinkHosts>,
 }
 
 /// Which process starts the gateway.

@@ -102,6 +102,8 @@ pub(crate) enum Reason {
     WebHosts,
     #[error("the host of provider.origin or core.origin has this form: choose another prefix or suffix")]
     WebHostsTaken,
+    #[error("a host name could be of a public link and of a web interface: choose another prefix or suffix")]
+    LinkHostsTaken,
     /// A referenced file is refused.
     #[error(transparent)]
     File(#[from] FileReason),

@@ -33,6 +33,8 @@ pub enum ProductKind {
     Storage,
     /// For jobs.
     Compute,
+    /// For public links.
+    Ingress,
 }
 
 /// How UCloud accounts for a category. Cannot be changed once Core has it.
@@ -101,6 +103,7 @@ impl ProductKind {
         match self {
             Self::Storage => "STORAGE",
             Self::Compute => "COMPUTE",
+            Self::Ingress => "INGRESS",
         }
     }
 
@@ -109,6 +112,7 @@ impl ProductKind {
         match self {
             Self::Storage => "storage",
             Self::Compute => "compute",
+            Self::Ingress => "ingress",
         }
     }
 }

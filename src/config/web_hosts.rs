@@ -61,6 +61,16 @@ impl WebHosts {
         is_ours.then_some(middle)
     }
 
+    /// Prefix and suffix.
+    pub(crate) fn affixes(&self) -> (&str, &str) {
+        (&self.prefix, &self.suffix)
+    }
+
+    /// The port with its colon; empty for the default of the scheme.
+    pub(crate) fn port(&self) -> &str {
+        &self.port
+    }
+
     /// `host` or `host:port` of an interface, as its browsers say it.
     pub fn authority(&self, place: &WebPlace) -> String {
         format!("{}{place}{}{}", self.prefix, self.suffix, self.port)

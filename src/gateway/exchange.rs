@@ -95,6 +95,9 @@ impl<'g> Exchange<'g> {
         if self.gateway.web_host(&head).is_some() {
             return self.answer_web(head, body, transport).await;
         }
+        if self.gateway.is_for_link(&head) {
+            return self.answer_link(head, body, transport).await;
+        }
         head::drop_unread(&mut head.headers);
         let mut answer = match self.admit(&head, body).await {
             Ok(answer) => answer,

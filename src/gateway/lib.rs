@@ -13,6 +13,7 @@ mod exchange;
 pub mod fuzzing;
 mod http1;
 mod limits;
+mod links;
 mod listener;
 mod pages;
 mod pipeline;
@@ -50,6 +51,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::http1::body::BodyRoom;
 use self::limits::connections::ConnectionTable;
+use self::links::routes::Links;
 use self::listener::Acceptor;
 use self::pages::Pages;
 use self::pages::call_table::CallTableDocument;
@@ -359,6 +361,7 @@ fn gateway(
         web_hosts: config.gateway.web.clone(),
         web_sessions: WebSessions::default(),
         web_requests: limits::web_requests(),
+        links: Links::at(config.gateway.links.clone()),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
         call_table: CallTableDocument::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider, &config.core.origin)?,

@@ -28,6 +28,10 @@ const UNDER_WAY_EACH_MAX: usize = 64;
 /// Requests of web interfaces in flight by user: those of four HTTP/2 connections.
 const WEB_REQUESTS_EACH_MAX: usize = 512;
 
+/// Requests for public links by address: a page of many modules, loaded by some people behind one
+/// address at once.
+const LINK_REQUESTS: Rate = Rate::new(2_048, 128);
+
 /// Refusals by address, for senders that have shown neither Core's token nor a valid signature.
 /// Separate from public calls, so that a flood leaves other users of the address their pages.
 const REFUSALS: Rate = Rate::new(1_024, 64);
@@ -41,6 +45,10 @@ pub(crate) const COME_BACK_AFTER: Duration = Duration::from_secs(5);
 
 pub(crate) fn public_calls() -> RateLimiter<IpAddr> {
     RateLimiter::new(PUBLIC_CALLS, ADDRESSES_MAX)
+}
+
+pub(crate) fn link_requests() -> RateLimiter<IpAddr> {
+    RateLimiter::new(LINK_REQUESTS, ADDRESSES_MAX)
 }
 
 pub(crate) fn refusals() -> RateLimiter<IpAddr> {

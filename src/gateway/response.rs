@@ -148,6 +148,9 @@ impl ErrorResponse {
             WebRejection::Ended => {
                 Self::own(ErrorCode::NotFound, "the job, or your time in its interface, has ended: open it in UCloud")
             }
+            WebRejection::NoJob => {
+                Self::own(ErrorCode::NotFound, "this public link leads to no running job at the moment")
+            }
             WebRejection::NotThere => Self::own(
                 ErrorCode::NoAnswer,
                 "the application does not answer. It may still be starting: reload this page in a moment",

@@ -13,6 +13,7 @@ use countersign_keys::session::{ProofNeed, SealNeed};
 use countersign_keys::time::Timestamp;
 
 use crate::http1::body::BodyRoom;
+use crate::links::routes::Links;
 use crate::pages::Pages;
 use crate::pages::call_table::CallTableDocument;
 use crate::pipeline::deposits::Deposits;
@@ -73,6 +74,8 @@ pub(crate) struct Gateway {
     pub(crate) web_sessions: WebSessions,
     /// Requests of web interfaces in flight, by user.
     pub(crate) web_requests: Arc<Counted<Username>>,
+    /// Public links of jobs.
+    pub(crate) links: Links,
     pub(crate) cors: Cors,
     pub(crate) call_table: CallTableDocument,
     pub(crate) pages: Pages,

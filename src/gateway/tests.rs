@@ -15,6 +15,7 @@ mod front;
 mod hostile;
 mod lanes;
 mod large;
+mod links;
 mod maintenance;
 mod orders;
 mod over_tls;
@@ -47,6 +48,7 @@ use tokio::sync::{mpsc, watch};
 use crate::http1::body::BodyRoom;
 use crate::limits;
 use crate::limits::connections::ConnectionTable;
+use crate::links::routes::Links;
 use crate::listener::{self, Acceptor};
 use crate::pages::Pages;
 use crate::pages::call_table::CallTableDocument;
@@ -307,6 +309,7 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         waiting_sockets: limits::of_each_user(),
         web_hosts: None,
         web_sessions: WebSessions::default(),
+        links: Links::at(None),
         web_requests: limits::web_requests(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
         call_table: CALL_TABLE.clone(),
@@ -376,6 +379,7 @@ async fn answer(mut asked: mpsc::Receiver<FromGateway>, known: Arc<KeyCache>, ne
                 };
                 line::Answer::Signer { signer }
             }
+            Question::Link { name } => line::Answer::Link { target: links::target(&name, &alice.owner) },
             Question::StepUp { intent, .. } => {
                 line::Answer::StepUp { need: passkeys.lock().unwrap().challenge(intent) }
             }

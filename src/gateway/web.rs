@@ -53,9 +53,7 @@ impl Gateway {
     /// head names several hosts, one is enough: the head is refused there.
     pub(crate) fn web_host<'h>(&self, head: &'h Parts) -> Option<&'h str> {
         let hosts = self.web_hosts.as_ref()?;
-        let named = head.headers.get_all(HOST).iter().filter_map(|host| host.to_str().ok());
-        let authority = head.uri.authority().map(http::uri::Authority::as_str);
-        named.chain(authority).find_map(|host| hosts.middle(host))
+        named_hosts(head).find_map(|host| hosts.middle(host))
     }
 
     /// The interface of a host, and its origin.
@@ -67,7 +65,7 @@ impl Gateway {
     }
 
     /// Whether a path is the gateway's own at every host.
-    fn is_reserved(&self, path: &str) -> bool {
+    pub(crate) fn is_reserved(&self, path: &str) -> bool {
         let below = path.strip_prefix("/ucloud/").and_then(|rest| rest.strip_prefix(self.provider.as_str()));
         below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
@@ -229,6 +227,12 @@ impl Exchange<'_> {
         }
         Ok(self.gateway.web_place(head)?)
     }
+}
+
+/// Every host that a head names.
+pub(crate) fn named_hosts(head: &Parts) -> impl Iterator<Item = &str> {
+    let named = head.headers.get_all(HOST).iter().filter_map(|host| host.to_str().ok());
+    named.chain(head.uri.authority().map(http::uri::Authority::as_str))
 }
 
 /// Drops what is not ASCII: cookies one by one, because the session's stands beside those of the

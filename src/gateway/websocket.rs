@@ -11,6 +11,7 @@ mod close;
 pub mod fuzzing;
 mod keepalive;
 mod key_watch;
+mod link;
 pub(crate) mod message;
 mod refused;
 mod rpc;
@@ -78,6 +79,9 @@ impl Exchange<'_> {
         let (mut head, _body) = request.into_parts();
         if self.gateway.web_host(&head).is_some() {
             return self.upgrade_web(head, upgrading, pending, answering, transport).await;
+        }
+        if self.gateway.is_for_link(&head) {
+            return self.upgrade_link(head, upgrading, pending, answering, transport).await;
         }
         head::drop_unread(&mut head.headers);
         let mut answer = match self.admit_socket(&head, &pending).await {

@@ -30,6 +30,7 @@ pub(crate) enum Call {
     ControlTask(TaskControl),
     Search(Search),
     Jobs(JobsCall),
+    Links(LinksCall),
     /// Follows a job's output, on a WebSocket.
     Follow {
         id: String,
@@ -48,6 +49,14 @@ pub(crate) enum JobsCall {
     Extend,
     Suspend,
     Unsuspend,
+}
+
+/// A call about public links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinksCall {
+    Create,
+    Delete,
+    UpdateLabels,
 }
 
 /// What a one-time token opens.
@@ -123,6 +132,9 @@ impl Call {
             names::JOBS_UNSUSPEND => Self::Jobs(JobsCall::Unsuspend),
             names::JOBS_FOLLOW => Self::Follow { id: text(each.first()?, "id") },
             names::JOBS_ATTACH_RESOURCE | names::JOBS_DETACH_RESOURCE => Self::Refused(NO_ATTACHING),
+            names::INGRESSES_CREATE => Self::Links(LinksCall::Create),
+            names::INGRESSES_DELETE => Self::Links(LinksCall::Delete),
+            names::INGRESSES_UPDATE_LABELS => Self::Links(LinksCall::UpdateLabels),
             names::FILES_COLLECTIONS_CREATE => Self::Drives(DrivesCall::Create),
             names::FILES_COLLECTIONS_RENAME => Self::Drives(DrivesCall::Rename),
             names::FILES_COLLECTIONS_DELETE => Self::Drives(DrivesCall::Delete),
@@ -239,6 +251,10 @@ mod tests {
         check("jobs.attachResource", r#"{"job":{"id":"7"},"resource":{}}"#, Call::Refused(NO_ATTACHING));
         check("jobs.detachResource", r#"{"job":{"id":"7"},"resource":{}}"#, Call::Refused(NO_ATTACHING));
         check("jobs.updateLabels", item, Call::NotOffered);
+        check("ingresses.create", item, Call::Links(LinksCall::Create));
+        check("ingresses.delete", item, Call::Links(LinksCall::Delete));
+        check("ingresses.updateLabels", item, Call::Links(LinksCall::UpdateLabels));
+        check("networkips.create", item, Call::NotOffered);
         check("files.collections.delete", item, Call::Drives(DrivesCall::Delete));
         let renamed = r#"{"items":[{"id":"1","newTitle":"x"}]}"#;
         check("files.collections.rename", renamed, Call::Drives(DrivesCall::Rename));

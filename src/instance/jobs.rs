@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod follow;
 pub(crate) mod interface;
 mod interfaces;
+mod links;
 mod prepare;
 mod record;
 pub(crate) mod relay;

@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod idle;
 mod jobs;
 mod keys;
+mod links;
 mod listener;
 pub mod relay;
 mod repair;
@@ -55,6 +56,7 @@ use crate::files::protected::Protection;
 use crate::idle::IdleTimer;
 use crate::jobs::Jobs;
 use crate::keys::pinned::PinnedKeys;
+use crate::links::Links;
 use crate::search::Searches;
 use crate::server_link::{InheritedLine, ServerLink, ServerLinkFailure};
 use crate::sessions::Sessions;
@@ -198,9 +200,10 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceF
         Searches::of(Arc::clone(files.drives())),
     );
     let drive_maker = DriveMaker::of(&files, config);
+    let links = Links::of(config);
     let web = WebSessions::at(config.gateway.web.clone());
     let (home, log) = (account.home().to_owned(), DecisionLog::to(log.into()));
-    Ok(Instance { verifier, files, drive_maker, direct, jobs, ssh_keys, sessions, sockets, web, home, log })
+    Ok(Instance { verifier, files, drive_maker, direct, jobs, links, ssh_keys, sessions, sockets, web, home, log })
 }
 
 async fn serve(

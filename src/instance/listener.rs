@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::downloads::body::whole;
 use crate::idle::IdleTimer;
+use crate::links;
 use crate::state::Instance;
 use crate::web;
 use crate::websocket;
@@ -111,6 +112,9 @@ where
             let _under_way = idle_timer.begin();
             if web::is_asked(&request) {
                 return web::answer(&instance, &idle_timer, request).await;
+            }
+            if links::requests::is_asked(&request) {
+                return links::requests::answer(&instance, &idle_timer, request).await;
             }
             if websocket::is_asked(&request) {
                 return whole(websocket::upgrade(&instance, &idle_timer, request).await);

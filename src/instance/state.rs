@@ -7,6 +7,7 @@ use crate::direct::DirectCalls;
 use crate::drives::user_made::DriveMaker;
 use crate::files::Files;
 use crate::jobs::Jobs;
+use crate::links::Links;
 use crate::sessions::Sessions;
 use crate::ssh_keys::SshKeys;
 use crate::verifier::Verifier;
@@ -26,6 +27,8 @@ pub(crate) struct Instance {
     pub(super) drive_maker: Option<DriveMaker>,
     pub(super) direct: DirectCalls,
     pub(super) jobs: Jobs,
+    /// Public links of jobs.
+    pub(super) links: Links,
     pub(super) ssh_keys: SshKeys,
     pub(super) sessions: Sessions,
     pub(super) sockets: Sockets,
@@ -51,7 +54,7 @@ impl Instance {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let over = self.sessions.take_expired();
-            let _open = self.web.count();
+            let _open = (self.web.count(), self.links.count());
             if !over.is_empty() {
                 let _ = tokio::task::spawn_blocking(move || drop(over)).await;
             }
@@ -63,8 +66,8 @@ impl Instance {
         self.files.under_way().saturating_add(self.jobs.under_way())
     }
 
-    /// How many transfers, terminals and web interfaces are open.
+    /// How many transfers, terminals, web interfaces and public links are open.
     pub(crate) fn open_sessions(&self) -> usize {
-        self.sessions.count_open().saturating_add(self.web.count())
+        self.sessions.count_open().saturating_add(self.web.count()).saturating_add(self.links.count())
     }
 }

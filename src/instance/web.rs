@@ -19,12 +19,13 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-pub(crate) use self::sessions::WebSessions;
-use self::sessions::{Entry, Way};
+use self::sessions::Entry;
+pub(crate) use self::sessions::{Way, WebSessions};
 use crate::downloads::body::{Answer, AnswerBody, whole};
 use crate::idle::IdleTimer;
 use crate::jobs::error::JobsError;
@@ -53,6 +54,9 @@ const WEBSOCKIFY: &str = "/websockify";
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// One end of a socket.
+pub(crate) type Socket = TokioIo<Upgraded>;
+
 /// Checks whether the gateway passes on a request of a web session. On no other lane does it send
 /// this header.
 pub(crate) fn is_asked<B>(request: &Request<B>) -> bool {
@@ -61,7 +65,7 @@ pub(crate) fn is_asked<B>(request: &Request<B>) -> bool {
 
 /// Why the application is not asked, or does not answer.
 #[derive(Debug, thiserror::Error)]
-enum WebError {
+pub(crate) enum WebError {
     #[error("there is no such session (any more)")]
     NoSession,
     #[error(transparent)]
@@ -74,8 +78,18 @@ enum WebError {
     Malformed,
 }
 
+impl From<NotAnswered<Self>> for WebError {
+    fn from(not_answered: NotAnswered<Self>) -> Self {
+        match not_answered {
+            NotAnswered::NotConnected(error) => error,
+            NotAnswered::Slow => Self::Slow,
+            NotAnswered::Broken(error) => Self::Application(error),
+        }
+    }
+}
+
 impl WebError {
-    const fn outcome(&self) -> WebOutcome {
+    pub(crate) const fn outcome(&self) -> WebOutcome {
         match self {
             Self::NoSession | Self::Jobs(JobsError::Ended | JobsError::NoSuchJob | JobsError::Unmarked(_)) => {
                 WebOutcome::Ended
@@ -86,7 +100,8 @@ impl WebError {
         }
     }
 
-    fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> Answer {
+        tracing::debug!(error = %Chain(self), "no answer of a web interface");
         let outcome = self.outcome();
         let code = match outcome {
             WebOutcome::Ended => ErrorCode::NotFound,
@@ -206,31 +221,14 @@ impl Instance {
     }
 
     /// The head as the application sees it, at the interface's own host name.
-    fn head_for_application(&self, entry: &Entry, mut head: Parts) -> Result<Parts, WebError> {
+    fn head_for_application(&self, entry: &Entry, head: Parts) -> Result<Parts, WebError> {
         let hosts = self.web.hosts().ok_or(WebError::NoSession)?;
-        let is_upgrade = head.headers.contains_key(UPGRADE);
-        strip_request(&mut head.headers);
-        let authority = hosts.authority(entry.place());
-        let authority = HeaderValue::from_str(&authority).map_err(|_| WebError::Malformed)?;
-        head.headers.insert(HOST, authority.clone());
-        head.headers.insert(FORWARDED_HOST, authority);
-        head.headers.insert(FORWARDED_PROTO, HeaderValue::from_static(hosts.scheme()));
-        if is_upgrade {
-            set_upgrade(&mut head.headers);
-        }
-        head.version = Version::HTTP_11;
-        head.extensions = http::Extensions::new();
-        Ok(head)
+        head_at(head, &hosts.authority(entry.place()), hosts.scheme())
     }
 
     async fn ask_application(&self, entry: &Entry, request: Request<Incoming>) -> Result<Response<Incoming>, WebError> {
         let connect = || async { speak(self.connect(entry).await?).await.map_err(WebError::Application) };
-        let answer = entry.connections().send(request, ANSWER_MAX, connect).await;
-        answer.map_err(|not_answered| match not_answered {
-            NotAnswered::NotConnected(error) => error,
-            NotAnswered::Slow => WebError::Slow,
-            NotAnswered::Broken(error) => WebError::Application(error),
-        })
+        Ok(entry.connections().send(request, ANSWER_MAX, connect).await?)
     }
 
     /// A new connection to the application. If the step has ended, Slurm says whether the job has.
@@ -278,13 +276,44 @@ pub(crate) async fn answer(
 ) -> Answer {
     let is_upgrade = request.method() == Method::GET && request.headers().contains_key(UPGRADE);
     let near = is_upgrade.then(|| hyper::upgrade::on(&mut request));
-    let Passed { mut answer, entry } = match instance.pass_to_application(request).await {
+    let Passed { answer, entry } = match instance.pass_to_application(request).await {
         Ok(passed) => passed,
-        Err(error) => {
-            tracing::debug!(error = %Chain(&error), "no answer of a web interface");
-            return error.answer();
-        }
+        Err(error) => return error.answer(),
     };
+    pass_back(instance, idle_timer, near, answer, move |instance, near, far| async move {
+        serve_socket(&instance, &entry, near, far).await;
+    })
+}
+
+/// The head as an application sees it, at a host name of its own.
+pub(crate) fn head_at(mut head: Parts, authority: &str, scheme: &'static str) -> Result<Parts, WebError> {
+    let is_upgrade = head.headers.contains_key(UPGRADE);
+    strip_request(&mut head.headers);
+    let authority = HeaderValue::from_str(authority).map_err(|_| WebError::Malformed)?;
+    head.headers.insert(HOST, authority.clone());
+    head.headers.insert(FORWARDED_HOST, authority);
+    head.headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    if is_upgrade {
+        set_upgrade(&mut head.headers);
+    }
+    head.version = Version::HTTP_11;
+    head.extensions = http::Extensions::new();
+    Ok(head)
+}
+
+/// Passes an application's answer back. If the application switches to a socket, a task serves
+/// both ends of it with `serve`.
+pub(crate) fn pass_back<S, F>(
+    instance: &Arc<Instance>,
+    idle_timer: &Arc<IdleTimer>,
+    near: Option<OnUpgrade>,
+    mut answer: Response<Incoming>,
+    serve: S,
+) -> Answer
+where
+    S: FnOnce(Arc<Instance>, Socket, Socket) -> F + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
     let is_switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     let far = hyper::upgrade::on(&mut answer);
     let (mut head, body) = answer.into_parts();
@@ -301,7 +330,7 @@ pub(crate) async fn answer(
     tokio::spawn(async move {
         let (_under_way, _place) = (idle_timer.begin(), place);
         if let Ok((Ok(near), Ok(far))) = timeout(SWITCH_MAX, async { tokio::join!(near, far) }).await {
-            serve_socket(&instance, &entry, TokioIo::new(near), TokioIo::new(far)).await;
+            serve(instance, TokioIo::new(near), TokioIo::new(far)).await;
         }
     });
     set_upgrade(&mut head.headers);

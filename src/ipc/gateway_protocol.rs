@@ -6,7 +6,7 @@
 //! has ended, and the gateway acknowledges them (P6). The gateway cannot open files while it
 //! serves, so renewed files come through this channel too.
 
-use countersign_keys::identity::{CallName, KeyId, Uid, Username};
+use countersign_keys::identity::{CallName, CoreJobId, KeyId, LinkName, Uid, Username};
 use countersign_keys::intent::{Consent, Fingerprint};
 use countersign_keys::keyring::KeyRecord;
 use countersign_keys::time::Timestamp;
@@ -69,6 +69,8 @@ pub enum Question {
     InstanceKey { username: Username },
     /// Whether the user can sign intents.
     Signer { username: Username },
+    /// Where requests for a public link go.
+    Link { name: LinkName },
     /// Whether an intent needs a passkey's assertion, and the challenge for it.
     StepUp {
         username: Username,
@@ -164,6 +166,10 @@ pub enum Answer {
     Signer {
         signer: Signer,
     },
+    Link {
+        /// `None` if no running job has the link.
+        target: Option<LinkTarget>,
+    },
     StepUp {
         need: StepUp,
     },
@@ -172,6 +178,15 @@ pub enum Answer {
     },
     /// The server could not find out.
     Failed,
+}
+
+/// The job that a public link belongs to. The owner's instance decides whether that job has it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkTarget {
+    /// The owner.
+    pub username: Username,
+    pub job: CoreJobId,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -214,6 +229,8 @@ pub enum Ended {
     User { username: Username },
     /// The user's instance is gone.
     Instance { username: Username },
+    /// A public link was deleted.
+    Link { name: LinkName },
     /// New content of the files that the gateway read at start-up and cannot reopen.
     Files {
         maintenance: Maintenance,

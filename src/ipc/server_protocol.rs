@@ -7,6 +7,7 @@
 mod applications;
 mod instances;
 mod jobs;
+mod links;
 
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyState, Protocol};
@@ -25,7 +26,11 @@ pub use self::instances::{
     TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 pub use self::jobs::{
-    JOBS_EXTEND, JOBS_SUBMITTED, JOBS_SUSPEND, JobExtend, JobSubmitted, JobSuspend, OUTPUT_FOLDER_MAX, TARGET_NAME_MAX,
+    JOB_LINKS_MAX, JOBS_EXTEND, JOBS_SUBMITTED, JOBS_SUSPEND, JobExtend, JobSubmitted, JobSuspend, OUTPUT_FOLDER_MAX,
+    TARGET_NAME_MAX,
+};
+pub use self::links::{
+    KnownLink, LINKS_LIST, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, LinkRemoved, Links, LinksList,
 };
 
 /// Longest body of a request or answer. All keys of one user (16 of at most 1 KiB) are 16 KiB; an

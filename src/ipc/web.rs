@@ -22,6 +22,12 @@ pub const WEB_SESSION: HeaderName = HeaderName::from_static("ucloud-web-session"
 pub const WEB_PLACE: HeaderName = HeaderName::from_static(WEB_PLACE_TEXT);
 pub const WEB_PLACE_TEXT: &str = "ucloud-web-place";
 
+/// The public link that the request's host name says, from the gateway to the instance.
+pub const WEB_LINK: HeaderName = HeaderName::from_static("ucloud-web-link");
+
+/// The job that has the link, as the server says.
+pub const WEB_JOB: HeaderName = HeaderName::from_static("ucloud-web-job");
+
 /// How long an application may take to begin its answer: it may compute first.
 pub const ANSWER_MAX: Duration = Duration::from_secs(15 * 60);
 

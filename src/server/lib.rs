@@ -14,6 +14,7 @@ mod gateway;
 mod http;
 mod instances;
 mod jobs;
+mod links;
 mod passkeys;
 mod state;
 mod state_directory;

@@ -66,6 +66,31 @@ fn web_interfaces_have_hosts_of_their_own() {
 }
 
 #[test]
+fn j07_public_links_have_hosts_of_no_interface_and_not_the_providers() {
+    let links = |prefix: &str, suffix: &str| format!("links = {{ prefix = \"{prefix}\", suffix = \"{suffix}\" }}");
+    let good = links("link-", ".links.example.org");
+    let form = "gateway.links: prefix and suffix are of lower-case letters, digits and hyphens, the prefix has at most \
+                24, and the suffix has a dot: \"app-\" and \".apps.example.org\"";
+    check(&good, &links("Link-", ".links.example.org"), form);
+    let taken =
+        "gateway.links: the host of provider.origin or core.origin has this form: choose another prefix or suffix";
+    for suffix in [".example.org", ".sdu.dk", "c.example.org"] {
+        check(&good, &links("", suffix), taken);
+    }
+    let interfaces = "gateway.links: a host name could be of a public link and of a web interface: choose another \
+                      prefix or suffix";
+    for prefix in ["", "app-", "a", "app-link-"] {
+        check(&good, &links(prefix, ".apps.example.org"), interfaces);
+    }
+    check(
+        &good,
+        "links = { prefix = \"link-\" }",
+        "gateway.links.suffix: is missing: what follows the name in the host names of public links, such as \
+         \".links.example.org\"",
+    );
+}
+
+#[test]
 fn a_partition_means_something_only_with_slurm_and_a_machine() {
     let site = ConfigFixture::new();
     let (before, rest) = GOOD.split_once("[slurm]").unwrap();

@@ -32,6 +32,7 @@ connections_max = 100
 sandbox = "available"
 start = "service"
 web = { prefix = "app-", suffix = ".apps.example.org" }
+links = { prefix = "link-", suffix = ".links.example.org" }
 
 [intent]
 lifetime_max_s = 30

@@ -38,6 +38,10 @@ pub const JOBS_DETACH_RESOURCE: &str = "jobs.detachResource";
 pub const JOBS_UPDATE_ACL: &str = "jobs.updateAcl";
 pub const JOBS_UPDATE_LABELS: &str = "jobs.updateLabels";
 
+pub const INGRESSES_CREATE: &str = "ingresses.create";
+pub const INGRESSES_DELETE: &str = "ingresses.delete";
+pub const INGRESSES_UPDATE_LABELS: &str = "ingresses.updateLabels";
+
 pub const NETWORKIPS_UPDATE_FIREWALL: &str = "networkips.updateFirewall";
 
 pub const SSH_KEY_UPLOADED: &str = "ssh.keyUploaded";

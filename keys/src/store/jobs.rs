@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::{NotChanged, Registry};
 use super::typed::put;
 use super::{Store, StoreFailure, Table, decode};
-use crate::identity::{CoreJobId, Project, Uid, Username};
+use crate::identity::{CoreJobId, LinkName, Project, Uid, Username};
 use crate::session::InterfaceKind;
 use crate::time::Timestamp;
 
@@ -59,6 +59,9 @@ pub struct Job {
     /// What its script names, and Core has not been told yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
+    /// The public links that it has until it ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkName>,
     /// Whether Slurm has said that the job is this uid's. Until then Core is told nothing.
     pub is_verified: bool,
     /// Whether the user has asked for a pause.

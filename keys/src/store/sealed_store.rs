@@ -262,7 +262,9 @@ fn revocations(
         | Table::Drives
         | Table::DriveOutbox
         | Table::Tasks
-        | Table::Jobs => Ok(Vec::new()),
+        | Table::Jobs
+        | Table::Links
+        | Table::LinkIds => Ok(Vec::new()),
     }
 }
 

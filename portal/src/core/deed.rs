@@ -11,7 +11,7 @@ use crate::core::bodies::{
     Browse, BrowseRequest, Bulk, Drive, FileFlags, FolderItem, KeyUpload, MoveItem, PathItem, Retrieve,
     RetrieveRequest, kotlin_browse, kotlin_drive,
 };
-use crate::core::{Flavour, JobDeed, applications, rewriting};
+use crate::core::{Flavour, JobDeed, LinkDeed, applications, rewriting};
 use crate::signer::Projection;
 
 /// One call of a user.
@@ -66,6 +66,8 @@ pub enum Deed {
     },
     /// A call about a job that exists.
     Job(JobDeed),
+    /// A call about a public link.
+    Link(LinkDeed),
     /// Changes a drive's labels: number, all labels after the change.
     RelabelDrive(String, Value),
     /// Sets a task's requested state: `CANCELLED`, `SUSPENDED` or `RUNNING`.
@@ -159,6 +161,7 @@ impl Deed {
             Self::UploadKeys(_) => "ssh.keyUploaded",
             Self::StartJob { .. } => "jobs.create",
             Self::Job(deed) => deed.call(),
+            Self::Link(deed) => deed.call(),
             Self::RelabelDrive(..) => "files.collections.updateLabels",
             Self::PauseOrCancel(..) => "tasks.pauseOrCancel",
         }
@@ -183,6 +186,7 @@ impl Deed {
             Self::UploadKeys(_) => "ssh/keyUploaded",
             Self::StartJob { .. } => "jobs",
             Self::Job(deed) => deed.operation(),
+            Self::Link(deed) => deed.operation(),
             Self::RelabelDrive(..) => "files/collections/onUpdatedLabels",
             Self::PauseOrCancel(..) => "tasks/pauseOrCancel",
         }
@@ -191,7 +195,8 @@ impl Deed {
     /// The method of Core's request to the provider.
     #[must_use]
     pub const fn method(&self) -> &'static str {
-        if matches!(self, Self::DeleteDrives(_)) { "DELETE" } else { "POST" }
+        let deletes = matches!(self, Self::DeleteDrives(_) | Self::Link(LinkDeed::Delete(_)));
+        if deletes { "DELETE" } else { "POST" }
     }
 
     /// The bound parameters of every item, as the user's browser signs them.
@@ -232,6 +237,7 @@ impl Deed {
                 vec![item]
             }
             Self::Job(deed) => vec![deed.projection()],
+            Self::Link(deed) => vec![deed.projection()],
             Self::RelabelDrive(number, labels) => {
                 vec![Projection::new([("id", json!(number)), ("labels", rewriting::labels(Some(labels)))])]
             }
@@ -327,6 +333,7 @@ impl Deed {
             | Self::RenameDrive(..)
             | Self::StartJob { .. }
             | Self::Job(_)
+            | Self::Link(_)
             | Self::RelabelDrive(..) => serde_json::to_vec(&self.kotlin_body(username, provider)),
         }?)
     }
@@ -365,6 +372,7 @@ impl Deed {
             // Only the Go Core: the Kotlin Core had no labels, and its jobs are not imitated here.
             Self::StartJob { number, specification, .. } => bulk(vec![job(number, specification, username)]),
             Self::Job(deed) => deed.body(username),
+            Self::Link(deed) => deed.body(username),
             Self::RelabelDrive(number, labels) => {
                 let mut resource = json!(Drive::of(number, username, provider));
                 if let Some(specification) = resource.get_mut("specification").and_then(Value::as_object_mut) {

@@ -17,8 +17,8 @@ use crate::problem::Reason;
 use crate::secret_file::SecretFile;
 use crate::tls::{self, Tls};
 use crate::{
-    Brand, Core, DRIVE_NUMBERS, Gateway, GatewayStart, LISTENERS_MAX, Logo, Provider, Role, Sandbox, UNFINISHED,
-    WebHosts, admin_file, quantity,
+    Brand, Core, DRIVE_NUMBERS, Gateway, GatewayStart, LISTENERS_MAX, LinkHosts, Logo, Provider, Role, Sandbox,
+    UNFINISHED, WebHosts, admin_file, quantity,
 };
 
 /// No path is this long without a slash or a dot; every token is.
@@ -133,6 +133,10 @@ pub(super) fn gateway(
         None => Some(None),
         Some(typed) => web(typed, provider, core, findings).map(Some),
     };
+    let links = match table.links {
+        None => Some(None),
+        Some(typed) => links(typed, provider, core, web.as_ref().and_then(Option::as_ref), findings).map(Some),
+    };
     Some(Gateway {
         listen: listen?,
         tls: match tls {
@@ -153,6 +157,7 @@ pub(super) fn gateway(
             GatewayStartWord::Service => GatewayStart::Service,
         },
         web: web?,
+        links: links?,
     })
 }
 
@@ -176,6 +181,33 @@ fn web(
         if is_own || is_cores { Err(Reason::WebHostsTaken) } else { Ok(hosts) }
     });
     findings.accept("gateway.web", &span, hosts)
+}
+
+/// The host names of public links. None of them may be the provider's, UCloud's, or one of a web
+/// interface.
+fn links(
+    typed: Spanned<WebTable>,
+    provider: Option<&Provider>,
+    core: Option<&Core>,
+    interfaces: Option<&WebHosts>,
+    findings: &mut Findings<'_>,
+) -> Option<LinkHosts> {
+    let span = typed.span();
+    let WebTable { prefix, suffix } = typed.into_inner();
+    let what = "what follows the name in the host names of public links, such as \".links.example.org\"";
+    let suffix = findings.required("gateway.links.suffix", suffix, what)?.into_inner();
+    let prefix = prefix.map(Spanned::into_inner).unwrap_or_default();
+    let hosts = LinkHosts::new(&prefix, &suffix, &provider?.origin).ok_or(Reason::WebHosts);
+    let hosts = hosts.and_then(|hosts| {
+        let is_own = provider.is_some_and(|provider| hosts.is_of_links(provider.origin.host()));
+        let is_cores = core.is_some_and(|core| hosts.is_of_links(core.origin.host()));
+        match hosts {
+            _ if is_own || is_cores => Err(Reason::WebHostsTaken),
+            hosts if interfaces.is_some_and(|interfaces| hosts.overlaps(interfaces)) => Err(Reason::LinkHostsTaken),
+            hosts => Ok(hosts),
+        }
+    });
+    findings.accept("gateway.links", &span, hosts)
 }
 
 fn listen(typed: TypedList<String>, findings: &mut Findings<'_>) -> Option<Vec<SocketAddr>> {

@@ -53,11 +53,12 @@ fn product(
     let name_is = name(&format!("{key}.name"), table.name, what, findings, is_taken);
     let what = "the product's category at UCloud";
     let category = name(&format!("{key}.category"), table.category, what, findings, |_| false);
-    let kind = findings.required(&format!("{key}.type"), table.kind, "\"storage\" or \"compute\"");
+    let kind = findings.required(&format!("{key}.type"), table.kind, "\"storage\", \"compute\" or \"ingress\"");
     let kind = *kind?.get_ref();
     let (unit, frequency) = match kind {
         ProductKind::Storage => ("GB", Frequency::Once),
         ProductKind::Compute => ("Core", Frequency::Hour),
+        ProductKind::Ingress => ("Link", Frequency::Once),
     };
     let mut text = |member: &str, typed: Typed<String>, otherwise: &str| {
         let Some(typed) = typed else { return Some(otherwise.to_owned()) };
@@ -83,7 +84,7 @@ fn product(
     ];
     let placed_spans: Vec<_> = placed.iter().filter_map(|(_, typed)| typed.as_ref().map(Spanned::span)).collect();
     let placement = placement(key, placed, findings);
-    if kind == ProductKind::Storage {
+    if kind != ProductKind::Compute {
         for span in spans.into_iter().chain(placed_spans) {
             findings.add(key, Some(span), NEEDS_COMPUTE);
         }

@@ -20,7 +20,7 @@ use countersign_keys::session::SessionPermit;
 use futures_util::SinkExt as _;
 use futures_util::stream::SplitSink;
 use http::HeaderValue;
-use http::header::{HOST, UPGRADE};
+use http::header::{HOST, HeaderName, UPGRADE};
 use http::request::Parts;
 use hyper::body::Incoming;
 use tokio_tungstenite::WebSocketStream;
@@ -28,6 +28,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::http1::body::StreamedBody;
 use crate::http1::upgrade::Key;
+use crate::links::routes::LinkRoute;
 use crate::pipeline::budget::Budget;
 use crate::pipeline::instance::Reuse;
 use crate::response::instance_answer::InstanceAnswer;
@@ -42,7 +43,9 @@ use crate::web::sessions::WebPermit;
 use crate::websocket::message::{self, Cancel, Written};
 use countersign_config::WebPlace;
 use countersign_ipc::session_headers::{CONTENT_DIGEST, ENC, OFFSET, SESSION_TOKEN, TOTAL};
-use countersign_ipc::web::{ANSWER_MAX, WEB_PLACE, WEB_PLACE_TEXT, WEB_SESSION, set_upgrade, strip_request};
+use countersign_ipc::web::{
+    ANSWER_MAX, WEB_JOB, WEB_LINK, WEB_PLACE, WEB_PLACE_TEXT, WEB_SESSION, set_upgrade, strip_request,
+};
 use countersign_ipc::web_connections::{NotAnswered, speak};
 use countersign_ipc::within::{self, WITHIN};
 
@@ -228,19 +231,42 @@ pub(crate) async fn to_application(
         let connection = gateway.connect_by(Reuse::Fresh, session.username()).await?;
         Ok(speak(connection.into_stream()).await.map_err(Failure::from)?)
     };
-    let request = web_request(permit, head, body, id)?;
-    let answer = session.connections().send(request, APPLICATION_WITHIN, connect).await;
-    answer.map_err(|not_answered| match not_answered {
+    // The secret in the place of its cookie.
+    let evidence = [(WEB_SESSION, permit.secret().expose()), (WEB_PLACE, session.place().to_string())];
+    let request = web_request(evidence, head, body, id)?;
+    session.connections().send(request, APPLICATION_WITHIN, connect).await.map_err(not_answered)
+}
+
+/// Passes on a request for a public link to its owner's instance, which is started if it is down:
+/// no Core would ask for it.
+pub(crate) async fn to_link(
+    route: &LinkRoute,
+    gateway: &Gateway,
+    head: &Parts,
+    body: SentBody,
+    id: &RequestId,
+) -> Result<http::Response<Incoming>, Refusal> {
+    let connect = || async {
+        let connection = gateway.connect_or_start(Reuse::Fresh, route.username()).await?;
+        Ok(speak(connection.into_stream()).await.map_err(Failure::from)?)
+    };
+    let evidence = [(WEB_LINK, route.name().to_string()), (WEB_JOB, route.job().to_string())];
+    let request = web_request(evidence, head, body, id)?;
+    route.connections().send(request, APPLICATION_WITHIN, connect).await.map_err(not_answered)
+}
+
+fn not_answered(not_answered: NotAnswered<Refusal>) -> Refusal {
+    match not_answered {
         NotAnswered::NotConnected(refusal) => refusal,
         NotAnswered::Slow => UpstreamFailure::Slow.into(),
         NotAnswered::Broken(error) => Failure::from(error).into(),
-    })
+    }
 }
 
-/// The request with the session's secret in the place of its cookie. The instance judges secret and
-/// host again, and writes the head that the application sees.
+/// The request with what the instance judges again. The instance writes the head that the
+/// application sees.
 fn web_request(
-    permit: &WebPermit,
+    evidence: [(HeaderName, String); 2],
     head: &Parts,
     body: SentBody,
     id: &RequestId,
@@ -254,8 +280,9 @@ fn web_request(
     });
     let written = |text: &str| HeaderValue::from_str(text).map_err(|_| UpstreamFailure::InvalidResponse);
     headers.insert(HOST, authority.ok_or(UpstreamFailure::InvalidResponse)?);
-    headers.insert(WEB_SESSION, written(&permit.secret().expose())?);
-    headers.insert(WEB_PLACE, written(&permit.session().place().to_string())?);
+    for (name, value) in evidence {
+        headers.insert(name, written(&value)?);
+    }
     headers.insert("x-request-id", written(id.as_str())?);
     if head.headers.contains_key(UPGRADE) {
         set_upgrade(&mut headers);

@@ -140,6 +140,9 @@ pub(crate) enum WebRejection {
     /// The instance knows no such session any more, or its job has ended.
     #[error("the session or its job has ended")]
     Ended,
+    /// No running job has this public link.
+    #[error("no running job has this public link")]
+    NoJob,
     /// Nothing listens there, or it does not answer.
     #[error("the application does not answer")]
     NotThere,

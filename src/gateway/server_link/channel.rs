@@ -126,7 +126,7 @@ async fn read_lines<R: AsyncBufRead + Unpin>(
                         renewable.renew(maintenance, tls.as_ref());
                         line.zeroize();
                     }
-                    ended @ (Ended::Key { .. } | Ended::User { .. } | Ended::Instance { .. }) => {
+                    ended @ (Ended::Key { .. } | Ended::User { .. } | Ended::Instance { .. } | Ended::Link { .. }) => {
                         key_cache.forget(&ended)
                     }
                 }

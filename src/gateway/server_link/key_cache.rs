@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_keys::identity::{CallName, KeyId, Username};
+use countersign_keys::identity::{CallName, KeyId, LinkName, Username};
 use countersign_keys::intent::{Consent, Fingerprint, IntentRejection, VerifiedIntent};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::policy::SteppedUp;
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 pub(crate) use self::failure::{KeyCacheFailure, NotAsserted};
 use crate::response::refusal::Refusal;
 use countersign_ipc::gateway_protocol::{
-    Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, Signer, StepUp, Whereabouts,
+    Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, LinkTarget, Question, Signer, StepUp, Whereabouts,
 };
 use countersign_os::locks::Mutex;
 
@@ -72,6 +72,7 @@ enum Query {
     Launch(Username),
     InstanceKey(Username),
     Signer(Username),
+    Link(LinkName),
     StepUp { username: Username, call: CallName, consent: Consent, intent: Fingerprint, until: Timestamp },
     Assertion { username: Username, intent: Fingerprint, credential: String },
 }
@@ -84,6 +85,7 @@ enum Entry {
     Instance(Instance),
     InstanceKey(Option<Arc<VerificationKey>>),
     Signer(Signer),
+    Link(Option<LinkTarget>),
     StepUp(StepUp),
     Assertion(AssertionOutcome),
     Failed,
@@ -261,6 +263,14 @@ impl KeyCache {
         Ok(signer)
     }
 
+    /// Where requests for a public link go. Not cached here: see [`crate::links::routes`].
+    pub(crate) async fn link(&self, name: &LinkName) -> Result<Option<LinkTarget>, KeyCacheFailure> {
+        let Entry::Link(target) = self.ask(Query::Link(name.clone())).await? else {
+            return Err(KeyCacheFailure::Failed);
+        };
+        Ok(target)
+    }
+
     /// Whether an intent needs a passkey's assertion, and the challenge for it.
     pub(crate) async fn step_up(&self, intent: &VerifiedIntent<'_>) -> Result<StepUp, KeyCacheFailure> {
         let (username, call) = (intent.username().clone(), intent.call().clone());
@@ -339,7 +349,11 @@ impl KeyCache {
                     Query::KeysV1(open) | Query::Signer(open) => open == username,
                     // Every change of a user's connection changes one of the user's keys.
                     Query::InstanceKey(open) => open == username,
-                    Query::Instance(_) | Query::Launch(_) | Query::StepUp { .. } | Query::Assertion { .. } => false,
+                    Query::Instance(_)
+                    | Query::Launch(_)
+                    | Query::Link(_)
+                    | Query::StepUp { .. }
+                    | Query::Assertion { .. } => false,
                 });
             }
             Ended::User { username } => {
@@ -354,6 +368,8 @@ impl KeyCache {
                     | Query::Instance(open)
                     | Query::Launch(open)
                     | Query::InstanceKey(open) => open == username,
+                    // It may lead to this user's job.
+                    Query::Link(_) => true,
                     // These are not cached, and the server answers them once.
                     Query::StepUp { .. } | Query::Assertion { .. } => false,
                 });
@@ -364,6 +380,7 @@ impl KeyCache {
                     |sought| matches!(sought, Query::Instance(open) | Query::Launch(open) if open == username),
                 );
             }
+            Ended::Link { name } => memory.overtake(|sought| matches!(sought, Query::Link(open) if open == name)),
             // Files concern no user.
             Ended::Files { .. } => return,
         }
@@ -406,6 +423,7 @@ impl KeyCache {
             Query::Launch(username) => Question::Launch { username: username.clone() },
             Query::InstanceKey(username) => Question::InstanceKey { username: username.clone() },
             Query::Signer(username) => Question::Signer { username: username.clone() },
+            Query::Link(name) => Question::Link { name: name.clone() },
             Query::StepUp { username, call, consent, intent, until } => {
                 let (username, call) = (username.clone(), call.clone());
                 Question::StepUp { username, call, consent: *consent, intent: *intent, until: *until }
@@ -460,6 +478,7 @@ impl Cache {
                 | Query::Launch(_)
                 | Query::InstanceKey(_)
                 | Query::Signer(_)
+                | Query::Link(_)
                 | Query::StepUp { .. }
                 | Query::Assertion { .. },
                 _,
@@ -524,6 +543,7 @@ fn make_ready(sought: &Query, answer: Answer) -> Entry {
         (Query::StepUp { .. }, Answer::StepUp { need }) => Entry::StepUp(need),
         (Query::Assertion { .. }, Answer::Assertion { outcome }) => Entry::Assertion(outcome),
         (Query::Signer(_), Answer::Signer { signer }) => Entry::Signer(signer),
+        (Query::Link(_), Answer::Link { target }) => Entry::Link(target),
         (Query::InstanceKey(_), Answer::InstanceKey { spki: None }) => Entry::InstanceKey(None),
         (Query::InstanceKey(_), Answer::InstanceKey { spki: Some(spki) }) => {
             let der = STANDARD.decode(spki).ok();
@@ -538,12 +558,14 @@ fn make_ready(sought: &Query, answer: Answer) -> Entry {
             | Query::Launch(_)
             | Query::InstanceKey(_)
             | Query::Signer(_)
+            | Query::Link(_)
             | Query::StepUp { .. }
             | Query::Assertion { .. },
             Answer::Keys { .. }
             | Answer::Instance { .. }
             | Answer::InstanceKey { .. }
             | Answer::Signer { .. }
+            | Answer::Link { .. }
             | Answer::StepUp { .. }
             | Answer::Assertion { .. }
             | Answer::Failed,

@@ -97,6 +97,7 @@ impl Site {
         if *signed != Json::Null && signed.as_str() != Some(prepared.digest().as_str()) {
             return Err(JobsError::AnotherScript);
         }
+        let links = self.links(permit.username(), specification, &prepared.interfaces).await?;
         let record = Record {
             username: permit.username().clone(),
             project: permit.project().cloned(),
@@ -110,6 +111,7 @@ impl Site {
             },
             nodes: prepared.nodes,
             interfaces: prepared.interfaces.clone(),
+            links,
             state: RecordState::AboutToSubmit,
         };
         // A script that cannot be submitted gets no record.

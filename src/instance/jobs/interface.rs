@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use countersign_config::WebPlace;
 use countersign_keys::bind::Projection;
+use countersign_keys::identity::{CoreJobId, LinkName};
 use countersign_keys::json::Json;
 use countersign_keys::session::InterfaceKind;
 use tokio::time::Duration;
@@ -29,7 +30,7 @@ const PORT_FILE: &str = "allocated-port.txt";
 const PORT_FILE_MAX: usize = 16;
 
 /// Lowest port: those below are root's.
-const PORT_MIN: u16 = 1024;
+pub(super) const PORT_MIN: u16 = 1024;
 
 /// An interface for which a token is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,32 +57,52 @@ impl Jobs {
 
     /// The way to an interface of a running job, and its port there.
     pub(crate) async fn reach(&self, place: &WebPlace) -> Result<(Arc<Relay>, u16), JobsError> {
-        in_time(LOOK_UP_MAX, self.site()?.reach(place)).await
+        let wanted = |record: &Record| match place.target {
+            None => record.interfaces.has_own().then_some(Wanted::Own),
+            Some(number) => record.interfaces.port(number).map(Wanted::Port),
+        };
+        in_time(LOOK_UP_MAX, self.site()?.reach(&place.job, place.rank, wanted)).await
+    }
+
+    /// The way to what a public link of a running job leads to, and its port there.
+    pub(crate) async fn reach_link(&self, job: &CoreJobId, name: &LinkName) -> Result<(Arc<Relay>, u16), JobsError> {
+        let wanted = |record: &Record| Some(record.link(name)?.port.map_or(Wanted::Own, Wanted::Port));
+        in_time(LOOK_UP_MAX, self.site()?.reach(job, 0, wanted)).await
     }
 }
 
+/// A port of a job.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    /// The one that the script chooses.
+    Own,
+    Port(u16),
+}
+
 impl Site {
-    async fn reach(&self, place: &WebPlace) -> Result<(Arc<Relay>, u16), JobsError> {
-        let rank = usize::try_from(place.rank).map_err(|_| JobsError::NoInterface)?;
-        let (OwnJob { id, record, slurm_id }, node) = self.running(place.job.as_str(), rank).await?;
-        let (mut ports, mut wanted) = record.interfaces.ports(place.rank, place.target);
-        if record.interfaces.has_own() {
-            match self.chosen_port(&record).await {
-                Ok(port) => {
-                    ports.push(port);
-                    wanted = if place.target.is_none() { Some(port) } else { wanted };
-                }
-                // A target needs it no more than a script that has not come so far.
-                Err(_) if wanted.is_some() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let wanted = wanted.ok_or(JobsError::NoInterface)?;
+    async fn reach(
+        &self,
+        job: &CoreJobId,
+        rank: u32,
+        wanted: impl FnOnce(&Record) -> Option<Wanted>,
+    ) -> Result<(Arc<Relay>, u16), JobsError> {
+        let at = usize::try_from(rank).map_err(|_| JobsError::NoInterface)?;
+        let (OwnJob { id, record, slurm_id }, node) = self.running(job.as_str(), at).await?;
+        let wanted = wanted(&record).ok_or(JobsError::NoInterface)?;
+        let mut ports = record.ports(rank);
+        // Another port needs it no more than a script that has not come so far.
+        let chosen =
+            if record.interfaces.has_own() { self.chosen_port(&record).await } else { Err(JobsError::NoInterface) };
+        ports.extend(chosen.as_ref().ok());
+        let port = match wanted {
+            Wanted::Own => chosen?,
+            Wanted::Port(port) => port,
+        };
         ports.sort_unstable();
         ports.dedup();
         let step = Step { job: id, slurm_id, node, ports };
         let relay = self.relays.start(step, &self.commands, &self.relay_program).await?;
-        Ok((relay, wanted))
+        Ok((relay, port))
     }
 
     /// The port that the job's script has chosen. The file is in a folder of this account's, as the

@@ -79,12 +79,15 @@ impl Interfaces {
         u32::try_from(at).ok()?.checked_add(1).map(Some)
     }
 
-    /// The ports of the targets on a node, and the one of that number.
-    pub(super) fn ports(&self, rank: u32, number: Option<u32>) -> (Vec<u16>, Option<u16>) {
-        let on_node = self.targets.iter().filter(|target| target.rank == rank).map(|target| target.port);
-        let at = number.and_then(|number| usize::try_from(number).ok()?.checked_sub(1));
-        let wanted = at.and_then(|at| self.targets.get(at)).map(|target| target.port);
-        (on_node.collect(), wanted)
+    /// The ports of the targets on a node.
+    pub(super) fn ports(&self, rank: u32) -> Vec<u16> {
+        self.targets.iter().filter(|target| target.rank == rank).map(|target| target.port).collect()
+    }
+
+    /// The port of the target of that number.
+    pub(super) fn port(&self, number: u32) -> Option<u16> {
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.targets.get(at).map(|target| target.port)
     }
 }
 
@@ -118,8 +121,8 @@ mod tests {
         ] {
             assert_eq!(interfaces.find(kind, rank, name), want, "{kind:?} {rank} {name:?}");
         }
-        assert_eq!(interfaces.ports(0, Some(1)), (vec![8001, 5901], Some(8001)));
-        assert_eq!(interfaces.ports(1, None), (vec![8002], None));
-        assert_eq!(interfaces.ports(1, Some(9)), (vec![8002], None));
+        assert_eq!((interfaces.ports(0), interfaces.ports(1)), (vec![8001, 5901], vec![8002]));
+        assert_eq!((interfaces.port(1), interfaces.port(2)), (Some(8001), Some(8002)));
+        assert_eq!((interfaces.port(0), interfaces.port(9)), (None, None));
     }
 }

@@ -3,7 +3,7 @@
 //! A record is written before `sbatch` is run, with the random tag that the job will carry, so that
 //! a job whose number is not on record can be found (protocol, section 12).
 
-use countersign_keys::identity::{CoreJobId, Project, Username};
+use countersign_keys::identity::{CoreJobId, LinkName, Project, Username};
 use countersign_slurm::SlurmJobId;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,9 @@ pub(crate) struct Record {
     /// What users can open of it.
     #[serde(default, skip_serializing_if = "Interfaces::is_empty")]
     pub(crate) interfaces: Interfaces,
+    /// The public links that the user signed for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) links: Vec<JobLink>,
     pub(crate) state: RecordState,
 }
 
@@ -55,6 +58,17 @@ impl JobFolder {
     }
 }
 
+/// A public link of a job.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobLink {
+    pub(crate) name: LinkName,
+    /// The port on the job's first node that the user signed; `None` for the application's own web
+    /// interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u16>,
+}
+
 /// How far a job has come.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -79,6 +93,20 @@ impl Record {
             RecordState::Submitted { slurm_id } => Some(slurm_id),
             RecordState::Ended { slurm_id } => slurm_id,
         }
+    }
+
+    /// Its link of that name.
+    pub(crate) fn link(&self, name: &LinkName) -> Option<&JobLink> {
+        self.links.iter().find(|link| link.name == *name)
+    }
+
+    /// The ports on a node that users may reach, without the one that the script chooses.
+    pub(crate) fn ports(&self, rank: u32) -> Vec<u16> {
+        let mut ports = self.interfaces.ports(rank);
+        if rank == 0 {
+            ports.extend(self.links.iter().filter_map(|link| link.port));
+        }
+        ports
     }
 
     pub(crate) fn in_state(&self, state: RecordState) -> Self {

@@ -141,6 +141,7 @@ impl Site {
             submitted_at: record.begun_at,
             output_folder: drive.map(|drive| record.folder.path(&drive)),
             targets: record.interfaces.targets().to_vec(),
+            links: record.links.iter().map(|link| link.name.clone()).collect(),
         };
         let mut pause = LOOK_AFTER;
         for _ in 0..REPORTS_MAX {

@@ -26,9 +26,9 @@ const AGE_MAX: Duration = Duration::from_secs(SESSION_MAX_S.unsigned_abs());
 
 /// The way to an application: the relay on its node, and its port there.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
-    pub(super) relay: Arc<Relay>,
-    pub(super) port: u16,
+pub(crate) struct Way {
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) port: u16,
 }
 
 /// A session.

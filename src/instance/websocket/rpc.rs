@@ -257,6 +257,7 @@ fn begin(
         | Call::InstallSshKeys { .. }
         | Call::ControlTask(_)
         | Call::Jobs(_)
+        | Call::Links(_)
         | Call::NotOffered => return Err((ErrorCode::NotFound, NOT_OFFERED.to_owned())),
     };
     begun.map_err(|code| (code, code.why().to_owned()))

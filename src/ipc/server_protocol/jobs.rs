@@ -3,7 +3,7 @@
 //! The server believes none of it by itself: it tracks a job only if Slurm says that the job is the
 //! calling uid's, and changes only jobs on record for that uid.
 
-use countersign_keys::identity::{CoreJobId, Project, Username};
+use countersign_keys::identity::{CoreJobId, LinkName, Project, Username};
 use countersign_keys::store::jobs::Target;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub const OUTPUT_FOLDER_MAX: usize = 4_096;
 
 /// Longest name of a target, in bytes.
 pub const TARGET_NAME_MAX: usize = 64;
+
+/// Most public links of one job.
+pub const JOB_LINKS_MAX: usize = 8;
 
 /// A job that the calling account has submitted to Slurm.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -41,6 +44,10 @@ pub struct JobSubmitted {
     /// [`TARGET_NAME_MAX`] bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
+    /// The public links that the user signed for it, by the names that the server listed: at most
+    /// [`JOB_LINKS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkName>,
 }
 
 /// An addition to the time limit of a job.

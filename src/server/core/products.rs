@@ -15,13 +15,11 @@ pub(crate) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
     let (wanted, support): (_, fn(&Value, Offered) -> Value) = match kind {
         ResourceKind::FileCollections | ResourceKind::Files => (ProductKind::Storage, storage_support),
         ResourceKind::Jobs => (ProductKind::Compute, compute_support),
-        // There are no products of these kinds: public links, addresses, licences, private
-        // networks, shares.
-        ResourceKind::Ingresses
-        | ResourceKind::NetworkIps
-        | ResourceKind::Licenses
-        | ResourceKind::PrivateNetworks
-        | ResourceKind::Shares => return json!({ "responses": [] }),
+        ResourceKind::Ingresses => return json!({ "responses": link_products(server) }),
+        // There are no products of these kinds: addresses, licences, private networks, shares.
+        ResourceKind::NetworkIps | ResourceKind::Licenses | ResourceKind::PrivateNetworks | ResourceKind::Shares => {
+            return json!({ "responses": [] });
+        }
     };
     let config = &server.config;
     let made = config.drives.iter().find(|drive| drive.is_made());
@@ -31,6 +29,7 @@ pub(crate) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
         terminals: config.terminals,
         jobs,
         web: config.gateway.web.is_some(),
+        links: config.gateway.links.is_some(),
         load: jobs.and_then(|_| load(&server.jobs.queue(), product)),
         drives_can_be_made: made.is_some_and(|made| made.name == product.name),
     };
@@ -48,6 +47,8 @@ struct Offered {
     jobs: Option<Operator>,
     /// Whether their web interfaces have host names.
     web: bool,
+    /// Whether public links have host names.
+    links: bool,
     /// How busy its partition is.
     load: Option<Load>,
     drives_can_be_made: bool,
@@ -91,6 +92,16 @@ fn load(queue: &Queue, product: &Product) -> Option<Load> {
 
 fn reference(server: &Server, product: &Product) -> Value {
     json!({ "id": product.name, "category": product.category, "provider": server.config.provider.id.as_str() })
+}
+
+/// The products of public links, with what UCloud's page puts around the name that a user chooses.
+/// Without jobs there is nothing to link to.
+fn link_products(server: &Server) -> Vec<Value> {
+    let config = &server.config;
+    let Some(hosts) = config.gateway.links.as_ref().filter(|_| config.slurm.is_some()) else { return Vec::new() };
+    let (prefix, suffix) = hosts.affixes();
+    let support = |product: &Product| json!({ "domainPrefix": prefix, "domainSuffix": suffix, "product": reference(server, product) });
+    config.products.iter().filter(|product| product.kind == ProductKind::Ingress).map(support).collect()
 }
 
 fn storage_support(product: &Value, offered: Offered) -> Value {
@@ -144,7 +155,7 @@ fn compute_support(product: &Value, offered: Offered) -> Value {
 }
 
 /// Jobs run as native ones, on Slurm. Only an operator can lengthen a job.
-fn backend(Offered { jobs, terminals, web, .. }: Offered) -> Value {
+fn backend(Offered { jobs, terminals, web, links, .. }: Offered) -> Value {
     json!({
         "enabled": jobs.is_some(),
         "web": jobs.is_some() && web,
@@ -153,7 +164,7 @@ fn backend(Offered { jobs, terminals, web, .. }: Offered) -> Value {
         "terminal": jobs.is_some() && terminals == Terminals::Offered,
         "peers": false,
         "timeExtension": jobs == Some(Operator::Granted),
-        "bindLinkToPort": false,
+        "bindLinkToPort": jobs.is_some() && links,
     })
 }
 
@@ -193,6 +204,27 @@ mod tests {
             let said = retrieve_products(&test.server, ResourceKind::Jobs);
             assert_eq!(said["responses"][0]["queueStatus"], "AVAILABLE");
             assert_eq!(said["responses"][1]["queueStatus"], "FULL");
+        }
+    }
+
+    #[tokio::test]
+    async fn j07_public_links_are_offered_where_they_have_host_names_and_jobs() {
+        const LINKS: &str = "[gateway.links]\nprefix = \"link-\"\nsuffix = \".links.example.org\"\n";
+        const SLURM: &str = "[slurm]\ndrive = \"home\"\n";
+        const PRODUCT: &str = "[[products]]\nname = \"link\"\ncategory = \"link\"\ntype = \"ingress\"\n";
+        for (tables, is_offered) in [([LINKS, SLURM], true), ([LINKS, ""], false), (["", SLURM], false)] {
+            let test = TestServer::new(&format!("{}{PRODUCTS}{PRODUCT}", tables.concat()));
+            let said = retrieve_products(&test.server, ResourceKind::Ingresses);
+            let product = json!({ "id": "link", "category": "link", "provider": "hpc" });
+            let support = json!({
+                "domainPrefix": "link-", "domainSuffix": ".links.example.org", "product": product
+            });
+            let want = if is_offered { vec![support] } else { Vec::new() };
+            assert_eq!(said, json!({ "responses": want }), "{tables:?}");
+            let said = retrieve_products(&test.server, ResourceKind::Jobs);
+            let native = &said["responses"][0]["native"]["bindLinkToPort"];
+            assert_eq!(native, &json!(is_offered), "{tables:?}");
+            assert_eq!(said["responses"][0]["docker"]["bindLinkToPort"], false);
         }
     }
 

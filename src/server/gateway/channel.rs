@@ -237,6 +237,7 @@ mod tests {
                 | Question::Launch { .. }
                 | Question::InstanceKey { .. }
                 | Question::Signer { .. }
+                | Question::Link { .. }
                 | Question::StepUp { .. }
                 | Question::Assertion { .. } => Answer::Failed,
             }

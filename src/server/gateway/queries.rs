@@ -51,6 +51,7 @@ impl StoreQueryHandler {
                 },
             },
             Question::Signer { username } => Answer::Signer { signer: server.signer(username, server.clock.now()?)? },
+            Question::Link { name } => Answer::Link { target: server.link_target(name)? },
             Question::StepUp { username, call, consent, intent, until } => {
                 let need = passkeys::need(server, call, *consent);
                 Answer::StepUp { need: passkeys::challenge(server, username, need, *intent, *until)? }

@@ -30,6 +30,7 @@ use crate::connections::{approval, list, offer};
 use crate::core::service_calls::AboutUser;
 use crate::core::{drives, service_calls, tasks};
 use crate::jobs::{operator, reports};
+use crate::links;
 use crate::state::{Server, log_failure};
 use crate::{direct, state_directory};
 use countersign_config::Ipc;
@@ -225,6 +226,9 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::JOBS_SUBMITTED => within.ask(|report| reports::submitted(server, uid, report)).await,
         ipc::JOBS_EXTEND => within.ask(|extend| operator::extend(server, uid, extend)).await,
         ipc::JOBS_SUSPEND => within.ask(|suspend| operator::suspend(server, uid, suspend)).await,
+        ipc::LINKS_MAKE => within.ask(|made| links::make(server, uid, made)).await,
+        ipc::LINKS_REMOVE => within.ask(|removed| links::remove(server, uid, removed)).await,
+        ipc::LINKS_LIST => within.ask(|list| async move { links::list(server, uid, &list) }).await,
         ipc::WHOAMI => within.ask(|_: Empty| list::whoami(server, uid)).await,
         _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
     }

@@ -15,6 +15,7 @@ use super::decide::{AccountingAnswer, Answers, Verdict, take};
 use super::forecast::Places;
 use super::records::update;
 use super::table::{Key, Tracked};
+use crate::links;
 use crate::state::{Server, log_failure};
 
 /// Shortest time between two rounds, also when an account waits for one.
@@ -129,7 +130,13 @@ pub(crate) async fn round(server: &Arc<Server>, commands: &Commands) -> Result<(
             }
             verdict
         });
-        known.await;
+        let has_ended = match known.await {
+            Some(known) => known.job.end.is_some(),
+            None => server.jobs.one(&key).is_none(),
+        };
+        if has_ended && before.job.end.is_none() {
+            links::record_unbound(server, &before.job);
+        }
     }
     server.jobs.answers.send_modify(|count| *count = count.wrapping_add(1));
     server.jobs.news.notify_one();

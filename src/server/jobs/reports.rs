@@ -16,10 +16,13 @@ use super::table::Tracked;
 use crate::audit::record::AuditedAction;
 use crate::connections::approval::asker;
 use crate::http::reply::Refusal;
+use crate::links;
 use crate::state::Server;
 use crate::turns::Asker;
 use countersign_ipc::error_code::ErrorCode;
-use countersign_ipc::server_protocol::{Empty, JOBS_SUBMITTED, JobSubmitted, OUTPUT_FOLDER_MAX, TARGET_NAME_MAX};
+use countersign_ipc::server_protocol::{
+    Empty, JOB_LINKS_MAX, JOBS_SUBMITTED, JobSubmitted, OUTPUT_FOLDER_MAX, TARGET_NAME_MAX,
+};
 
 /// How long a report waits for Slurm's word. Without it the report is on record, and the next
 /// answer decides.
@@ -41,6 +44,7 @@ pub(crate) async fn submitted(server: &Arc<Server>, uid: Uid, report: JobSubmitt
     if !server.records.usernames(uid)?.contains(&job.username) {
         return Err(Refusal::not_found("this account is not connected to that UCloud user"));
     }
+    links::keep_own(server, &mut job)?;
     let key = (job.core_id.clone(), uid);
     server.jobs.rejected().remove(&key);
     add(server, uid, job).await?;
@@ -60,7 +64,7 @@ pub(crate) async fn submitted(server: &Arc<Server>, uid: Uid, report: JobSubmitt
 }
 
 fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refusal> {
-    let JobSubmitted { username, project, core_id, slurm_id, submitted_at, output_folder, targets } = report;
+    let JobSubmitted { username, project, core_id, slurm_id, submitted_at, output_folder, targets, links } = report;
     SlurmJobId::try_from(slurm_id).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let submitted = Timestamp::from_seconds(submitted_at);
     if submitted_at <= 0 || submitted.since(now) > AHEAD_MAX_S {
@@ -76,6 +80,9 @@ fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refu
     if targets.len() > TARGETS_MAX || !targets.iter().all(is_name) {
         return Err(Refusal::bad_request("the job's targets are too many, or have no names"));
     }
+    if links.len() > JOB_LINKS_MAX {
+        return Err(Refusal::bad_request("the job has too many public links"));
+    }
     Ok(Job {
         core_id,
         uid,
@@ -86,6 +93,7 @@ fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refu
         recorded: now,
         output_folder,
         targets,
+        links,
         is_verified: false,
         is_paused: false,
         told: None,
@@ -103,7 +111,9 @@ async fn add(server: &Arc<Server>, uid: Uid, job: Job) -> Result<(), Refusal> {
     let _one_at_a_time = server.jobs.writing.lock().await;
     let others: Vec<Job> = server.jobs.lock().values().map(|tracked| tracked.job.clone()).collect();
     let asker = asker(uid);
-    let note = format!("job {} at Slurm", job.slurm_id);
+    let bound =
+        if job.links.is_empty() { String::new() } else { format!(", public links {}", links::names(&job.links)) };
+    let note = format!("job {} at Slurm{bound}", job.slurm_id);
     let action = AuditedAction::of(&asker, JOBS_SUBMITTED);
     server.record(&AuditedAction { username: Some(&job.username), note: Some(&note), ..action })?;
     let (records, added) = (Arc::clone(&server.records), job.clone());

@@ -1,6 +1,7 @@
 //! Jobs from an account's report to Core, with programs in Slurm's place that print what the test
 //! says. Slurm itself is in `tests/jobs_poller.rs`.
 
+mod links;
 mod outages;
 mod targets;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use countersign_keys::identity::{CoreJobId, Uid};
+use countersign_keys::identity::{CoreJobId, LinkName, Uid};
 use countersign_keys::session::InterfaceKind;
 use countersign_keys::store::jobs::Target;
 use countersign_keys::time::Timestamp;
@@ -32,6 +33,8 @@ struct Site {
     commands: Commands,
     /// What the scripts of reported jobs name.
     targets: Vec<Target>,
+    /// The public links that reported jobs name.
+    links: Vec<LinkName>,
 }
 
 /// Connects a user to an account, whose name is the user's before the number sign.
@@ -75,7 +78,7 @@ impl Site {
         let client =
             CoreCalls::new(config.core.origin.clone(), config.core.refresh_token.clone().unwrap(), &[]).unwrap();
         let commands = commands_of(config.slurm.as_ref().unwrap());
-        let site = Self { test, slurm, core, client, commands, targets: Vec::new() };
+        let site = Self { test, slurm, core, client, commands, targets: Vec::new(), links: Vec::new() };
         site.queue("");
         site.accounts("");
         for (uid, name) in [(ALICE, "alice#1"), (BOB, "bob#1")] {
@@ -123,6 +126,7 @@ impl Site {
             submitted_at: self.now().seconds(),
             output_folder: Some(format!("/7/ucloud-jobs/{id}")),
             targets: self.targets.clone(),
+            links: self.links.clone(),
         };
         let reporting = reports::submitted(&self.test.server, uid, report);
         tokio::pin!(reporting);
@@ -407,6 +411,7 @@ async fn odd_reports_are_refused() {
         submitted_at,
         output_folder: Some(folder.to_owned()),
         targets: Vec::new(),
+        links: Vec::new(),
     };
     let naming = |name: &str, count: usize| JobSubmitted {
         targets: vec![Target { rank: 0, kind: InterfaceKind::Web, name: name.to_owned(), port: 80 }; count],

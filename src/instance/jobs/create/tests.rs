@@ -9,7 +9,7 @@ use countersign_applications::{Catalogue, Rendered};
 use countersign_config::{
     Accept, Accounting, Applications, Frequency, Machine, Operator, Placement, Product, ProductKind, Slurm,
 };
-use countersign_keys::identity::{ProviderId, Username};
+use countersign_keys::identity::{LinkName, ProviderId, Username};
 use countersign_slurm::Commands;
 
 use super::*;
@@ -17,7 +17,9 @@ use crate::account::OwnAccount;
 use crate::direct::server_client::ServerClient;
 use crate::drives::table::Drives;
 use crate::files::Files;
+use crate::jobs::Jobs;
 use crate::jobs::interfaces::Interfaces;
+use crate::jobs::record::JobLink;
 use crate::jobs::relay::Relays;
 use crate::jobs::store::JobRecords;
 
@@ -135,6 +137,7 @@ impl Bench {
             folder,
             nodes: 1,
             interfaces: Interfaces::default(),
+            links: Vec::new(),
             state: RecordState::AboutToSubmit,
         };
         records.begin(&Self::id(), record.clone()).await.unwrap();
@@ -307,4 +310,24 @@ async fn the_folder_of_a_job_is_new() {
     assert_eq!(bench.until_ended().await, None);
     assert!(bench.calls("sbatch").is_empty());
     assert!(Path::new(bench.home.path()).join("ucloud-jobs/7").exists());
+}
+
+#[tokio::test]
+async fn j07_a_gateway_reaches_a_job_through_the_links_of_its_own_record_alone() {
+    let bench = Bench::new("exit 1");
+    let name = |text: &str| LinkName::parse(text).unwrap();
+    let slurm_id = SlurmJobId::try_from(62).unwrap();
+    let mut record = bench.begun().await.in_state(RecordState::Submitted { slurm_id });
+    record.links = vec![JobLink { name: name("paper"), port: Some(8080) }];
+    bench.site.records.replace(&Bench::id(), record.clone()).await.unwrap();
+    let jobs = Jobs(Some(Arc::clone(&bench.site)));
+    let refused =
+        async |job: &str, link: &str| jobs.check_link(&CoreJobId::parse(job).unwrap(), &name(link)).await.unwrap_err();
+    assert!(matches!(refused("8", "paper").await, JobsError::NoSuchJob));
+    assert!(matches!(refused("7", "other").await, JobsError::NoSuchJob));
+    // The record alone is not enough: the link may have been deleted.
+    assert!(matches!(refused("7", "paper").await, JobsError::Server(_)));
+    let ended = record.in_state(RecordState::Ended { slurm_id: Some(slurm_id) });
+    bench.site.records.replace(&Bench::id(), ended).await.unwrap();
+    assert!(matches!(refused("7", "paper").await, JobsError::Ended));
 }

@@ -25,6 +25,7 @@ fn record(of: &str) -> Record {
         folder: JobFolder { drive: "home".to_owned(), within: "ucloud-jobs".to_owned(), job: id(of) },
         nodes: 1,
         interfaces: Interfaces::default(),
+        links: Vec::new(),
         state: RecordState::AboutToSubmit,
     }
 }

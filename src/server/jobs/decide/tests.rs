@@ -32,6 +32,7 @@ fn tracked() -> Tracked {
         limit_told_min: None,
         warned_min: None,
         targets: Vec::new(),
+        links: Vec::new(),
         updates: 0,
         end: None,
     })

@@ -1,4 +1,4 @@
-//! What Core is told of the interfaces that a job's script names.
+//! Tests of the updates that tell Core of the interfaces that a script names.
 
 use super::*;
 
