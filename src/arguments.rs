@@ -6,13 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use countersign_config::DEFAULT_FILE;
-
-/// The version, with the commit if the build names it (`deploy/release`). A build script that asked
-/// git would rebuild everything after each commit.
-const VERSION: &str = match option_env!("COUNTERSIGN_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
+use countersign_os::VERSION;
 
 /// The end of every help text.
 const EXIT_CODES: &str = "\

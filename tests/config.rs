@@ -2,6 +2,7 @@
 //! time, and the exact message is expected.
 
 mod jobs;
+mod watching;
 
 use std::fs;
 
@@ -69,6 +70,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "- gateway.sandbox is not \"required\"",
         "- intent.accept_v1:",
         "seals        are not offered: the gateway can read and change sessions",
+        "/run/metrics.sock, with the mode 0600",
         "- sessions.proof is off",
         "- sessions.sealed is off",
         "- maintenance.enabled",
@@ -269,7 +271,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "[sessions]",
         "[session]",
-        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `slurm`, `ssh`, `terminals`, `applications`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `slurm`, `ssh`, `terminals`, `applications`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`, `metrics`",
     );
     check(
         "key = \"key.pem\"",

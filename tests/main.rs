@@ -47,3 +47,4 @@ mod tasks;
 mod tour;
 mod transfers;
 mod units;
+mod watching;

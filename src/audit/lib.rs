@@ -195,6 +195,11 @@ impl DecisionLog {
         }
     }
 
+    /// Whether the remaining space was reserved for admitted requests when [`Self::settle`] looked.
+    pub fn is_short_of_space(&self) -> bool {
+        self.is_short_of_space.load(Ordering::Relaxed)
+    }
+
     /// Writes all counts, before this process ends.
     pub fn settle_all(&self) {
         self.settle_where(|_| true);

@@ -114,6 +114,11 @@ impl LogSigner {
         Ok(self.published.size > before)
     }
 
+    /// Records that were read and that no checkpoint covers yet.
+    pub const fn backlog(&self) -> u64 {
+        self.tree.size().saturating_sub(self.published.size)
+    }
+
     /// The latest checkpoint, signed.
     pub fn note(&self) -> String {
         self.published.sign(&self.key)

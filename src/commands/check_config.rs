@@ -19,8 +19,8 @@ use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
 use countersign_config::{
     Accept, Applications, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch,
-    LinkHosts, Maintenance, Mapper, MappingStart, Names, Operator, Product, ProductKind, Sandbox, Slurm, SshKeysOf,
-    Terminals, V1, WebHosts, show_size,
+    LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator, Product,
+    ProductKind, Sandbox, Slurm, SshKeysOf, Terminals, V1, WebHosts, show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
@@ -135,6 +135,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         ipc,
         state,
         audit,
+        metrics,
         ..
     } = config;
     let line = |subject, says| Line { subject, says };
@@ -293,7 +294,19 @@ fn account_of(config: &Config) -> Vec<Line> {
     lines.push(line("local socket", ipc.socket().display().to_string()));
     lines.push(line("state", format!("in {}", state.directory.display())));
     lines.push(line("audit log", audit_in_words(audit)));
+    lines.push(line("metrics", metrics_in_words(metrics.as_ref())));
     lines
+}
+
+fn metrics_in_words(metrics: Option<&Metrics>) -> String {
+    let Some(Metrics { listen, reach }) = metrics else { return "are not served: there is no [metrics]".to_owned() };
+    match (listen, reach) {
+        (MetricsListen::Unix { path, mode }, _) => format!("at {}, with the mode {mode:04o}", path.display()),
+        (MetricsListen::Tcp(address), MetricsReach::ThisMachine) => format!("at {address}, for this machine"),
+        (MetricsListen::Tcp(address), MetricsReach::Anywhere) => {
+            format!("at {address}, for every machine that reaches it")
+        }
+    }
 }
 
 fn jobs_in_words(slurm: Option<&Slurm>) -> String {

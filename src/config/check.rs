@@ -11,6 +11,7 @@ mod products;
 mod served;
 mod slurm;
 mod users;
+mod watching;
 
 use std::path::Path;
 
@@ -99,6 +100,8 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let ipc = served::ipc(file.ipc, site, findings);
     let state = served::state(file.state, site, findings);
     let audit = audit::audit(file.audit, site, findings);
+    let listen = gateway.as_ref().map(|gateway| gateway.listen.as_slice()).unwrap_or_default();
+    let metrics = watching::metrics(file.metrics, listen, site, findings);
     Some(Config {
         file: path.to_owned(),
         provider: provider?,
@@ -120,6 +123,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         ipc: ipc?,
         state: state?,
         audit: audit?,
+        metrics: metrics?,
     })
 }
 

@@ -49,6 +49,7 @@ table! {
         ipc: DirectoryTable,
         state: DirectoryTable,
         audit: AuditTable,
+        metrics: Option<MetricsTable>,
     }
 }
 
@@ -203,6 +204,15 @@ table! {
         operator: Typed<bool>,
         relay: Typed<String>,
         time_max_h: Typed<i64>,
+    }
+}
+
+table! {
+    /// `[metrics]`
+    MetricsTable {
+        listen: Typed<String>,
+        mode: Typed<String>,
+        anywhere: Typed<bool>,
     }
 }
 

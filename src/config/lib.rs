@@ -26,6 +26,7 @@ mod spans;
 mod storage;
 mod tls;
 pub mod user_file;
+mod watching;
 mod web_hosts;
 
 use std::collections::BTreeSet;
@@ -56,7 +57,8 @@ pub use crate::slurm::{Operator, Placement, Slurm};
 pub use crate::storage::{
     Audit, DRIVE_NUMBERS, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, UNFINISHED, Witness,
 };
-pub use crate::tls::{Tls, TlsFiles};
+pub use crate::tls::{Tls, TlsFiles, certificate_end};
+pub use crate::watching::{Metrics, MetricsListen, MetricsReach};
 pub use crate::web_hosts::{WebHosts, WebPlace};
 
 /// Loop-back ports tried for an instance: more than one machine has users at a time.
@@ -104,6 +106,8 @@ pub struct Config {
     pub state: State,
     /// How the audit logs are kept.
     pub audit: Audit,
+    /// `[metrics]`; `None` if there is no listener for them.
+    pub metrics: Option<Metrics>,
 }
 
 /// `[provider]`.

@@ -149,6 +149,14 @@ pub(crate) enum Reason {
         "is \"required\", and sessions.proof is \"off\": the proof signs the seal. Set sessions.proof to \"required\""
     )]
     SealWithoutProof,
+    /// Metrics on an address that other machines reach.
+    #[error(
+        "is not a loop-back address, and metrics have neither TLS nor a password. Choose one such as \"127.0.0.1:9464\", \
+         or set metrics.anywhere = true if only your collectors reach this address"
+    )]
+    MetricsReach,
+    #[error("is not four octal digits such as \"0660\"")]
+    SocketMode,
     /// A duplicate.
     #[error("appears twice")]
     Twice,

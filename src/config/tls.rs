@@ -10,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use x509_cert::der::Decode as _;
 
 use crate::admin_file::{self, FileReason, PEM_MAX};
 use crate::secret_file::{SecretFile, SecretFileError};
@@ -108,6 +109,13 @@ fn expose<S: Serializer>(key: &Secret<String>, serializer: S) -> Result<S::Ok, S
 
 fn take_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Secret<String>>, D::Error> {
     String::deserialize(deserializer).map(|key| Arc::new(Secret::new(key)))
+}
+
+/// When a certificate expires, in seconds since 1970; `None` if it cannot be read.
+pub fn certificate_end(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
+    i64::try_from(end.as_secs()).ok()
 }
 
 /// Reads a file with at least one certificate.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::http1::head::{self, HeadRejection};
 use crate::limits::TOO_OFTEN_FOR;
 use crate::limits::connections::{ClientConnection, Principal};
+use crate::metrics::Lane;
 use crate::pages;
 use crate::response::cors::{self, Admitted};
 use crate::response::instance_answer::InstanceAnswer;
@@ -42,6 +43,9 @@ pub(crate) struct Exchange<'g> {
     pub(crate) page: Option<Admitted>,
     /// The page's access depends on its origin (`Vary`).
     pub(crate) varies: bool,
+    pub(crate) lane: Lane,
+    /// When its head was complete.
+    began: Instant,
     sender: Sender,
 }
 
@@ -67,6 +71,8 @@ impl<'g> Exchange<'g> {
             sealed: None,
             page: None,
             varies: false,
+            lane: Lane::Unknown,
+            began: Instant::now(),
             sender: Sender::Stranger,
         }
     }
@@ -75,7 +81,7 @@ impl<'g> Exchange<'g> {
     /// then need not repeat it.
     pub(crate) fn on_socket(gateway: &'g Arc<Gateway>, client: &Arc<ClientConnection>, username: &Username) -> Self {
         let sender = if client.is_strangers() { Sender::Stranger } else { Sender::Authenticated };
-        Self { username: Some(username.clone()), sender, ..Self::new(gateway, client) }
+        Self { username: Some(username.clone()), sender, lane: Lane::Socket, ..Self::new(gateway, client) }
     }
 
     /// An open session.
@@ -86,11 +92,19 @@ impl<'g> Exchange<'g> {
         kid: Option<KeyId>,
     ) -> Self {
         let username = Some(username.clone());
-        Self { username, kid, sender: Sender::Authenticated, ..Self::new(gateway, client) }
+        Self { username, kid, sender: Sender::Authenticated, lane: Lane::Session, ..Self::new(gateway, client) }
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(mut self, request: Request<Incoming>, transport: Transport) -> Answer {
+    pub(crate) async fn answer(self, request: Request<Incoming>, transport: Transport) -> Answer {
+        let (metrics, began) = (&self.gateway.metrics, self.began);
+        let _in_flight = metrics.in_flight.hold();
+        let answer = self.answer_one(request, transport).await;
+        metrics.requested(began.elapsed());
+        answer
+    }
+
+    async fn answer_one(mut self, request: Request<Incoming>, transport: Transport) -> Answer {
         let (mut head, body) = request.into_parts();
         if self.gateway.web_host(&head).is_some() {
             return self.answer_web(head, body, transport).await;
@@ -146,11 +160,17 @@ impl<'g> Exchange<'g> {
 
     /// Records that a request is forwarded. Has to be called before it is.
     pub(crate) fn record(&self, verdict: Verdict) -> Result<(), Failure> {
-        self.gateway.audit.append(&self.decision(verdict, None, None)).map_err(Failure::Audit)
+        let written = self.gateway.audit.append(&self.decision(verdict, None, None));
+        match &written {
+            Ok(()) => self.gateway.metrics.admitted(self.lane, verdict),
+            Err(_) => self.gateway.metrics.unwritten_records.add_one(),
+        }
+        written.map_err(Failure::Audit)
     }
 
     /// Counts a forwarded request that changes nothing: a public one, or one that Core polls.
     pub(crate) fn count_read(&self) {
+        self.gateway.metrics.admitted(self.lane, Verdict::Forward);
         self.note(&self.decision(Verdict::Forward, None, None), Weight::Read(Some(self.network())));
     }
 
@@ -161,8 +181,10 @@ impl<'g> Exchange<'g> {
     pub(crate) async fn record_answer(&self, answer: InstanceAnswer) -> InstanceAnswer {
         let (answer, reason) = answer.with_reason().await;
         let status = answer.status();
+        self.gateway.metrics.answered(self.lane, status);
         let answered = self.decision(Verdict::Answered, Some(status), reason.as_deref());
         if let Err(error) = self.gateway.audit.append(&answered) {
+            self.gateway.metrics.unwritten_records.add_one();
             tracing::error!(%error, request = self.id.as_str(), status, "cannot write audit log");
         }
         answer
@@ -170,6 +192,7 @@ impl<'g> Exchange<'g> {
 
     /// Records bytes that were not a request.
     pub(crate) fn record_no_request(&self, why: &str) {
+        self.gateway.metrics.no_request(self.lane);
         self.note(&self.decision(Verdict::Refuse, None, Some(why)), Weight::Stranger(Some(self.network())));
     }
 
@@ -214,6 +237,7 @@ impl<'g> Exchange<'g> {
             | Refusal::Web(_)
             | Refusal::TooMany => Verdict::Refuse,
         };
+        self.gateway.metrics.refused(self.lane, refusal);
         let reason = refusal.to_string();
         if verdict == Verdict::Fail {
             let cause = std::error::Error::source(refusal).map(ToString::to_string);
@@ -228,6 +252,7 @@ impl<'g> Exchange<'g> {
 
     fn note(&self, decision: &Decision<'_>, weight: Weight<'_>) {
         if let Err(error) = self.gateway.audit.note(decision, weight, Instant::now().into_std()) {
+            self.gateway.metrics.unwritten_records.add_one();
             tracing::error!(%error, request = decision.request_id, reason = decision.reason, "cannot write audit log");
         }
     }

@@ -15,6 +15,7 @@ mod http1;
 mod limits;
 mod links;
 mod listener;
+mod metrics;
 mod pages;
 mod pipeline;
 mod response;
@@ -53,6 +54,7 @@ use self::http1::body::BodyRoom;
 use self::limits::connections::ConnectionTable;
 use self::links::routes::Links;
 use self::listener::Acceptor;
+use self::metrics::{GatewayMetrics, Scraped};
 use self::pages::Pages;
 use self::pages::call_table::CallTableDocument;
 use self::pipeline::deposits::Deposits;
@@ -67,7 +69,7 @@ use self::tls::CurrentKey;
 use self::upstream::Upstreams;
 use self::web::sessions::WebSessions;
 use countersign_audit::{DecisionLog, Pseudonyms};
-use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, Names, SecretFile};
+use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, MetricsListen, Names, SecretFile};
 use countersign_ipc::gateway_protocol::{FromGateway, InstanceAddress, SocketAddress};
 use countersign_os::clock::{Clock, NoRandomness, UnreadableClock};
 use countersign_os::daemon::Daemon;
@@ -76,10 +78,6 @@ use countersign_replay::{Journal, JournalFailure};
 
 /// The control channel, opened by the server.
 const CONTROL_DESCRIPTOR: RawFd = 0;
-
-/// Consumed intents in the replay log, 64 MiB. With a lifetime of a minute, more than a machine
-/// could verify.
-const INTENTS_MAX: usize = 1_000_000;
 
 /// Interval of closing idle connections to upstreams.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
@@ -171,6 +169,7 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
         None if config.gateway.start == GatewayStart::Server => return Err(GatewayFailure::Unwanted),
         None => server_link::receive_sockets::to_server(&config.state.gateway_socket())?,
     };
+    let (listeners, for_metrics) = apart(listeners, &config)?;
     let listeners = checked(listeners, &config)?;
     let opened = Opened::by(&config)?;
     #[cfg(debug_assertions)]
@@ -183,6 +182,7 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
         let key_cache = Arc::new(KeyCache::new(line.say()));
         let key = opened.key.clone();
         let gateway = Arc::new(gateway(&config, Arc::clone(&key_cache), opened)?);
+        let key_in_use = key.clone();
         let tls = key.clone().map(tls::acceptor).transpose()?;
         let renewable =
             Renewable { maintenance: Arc::clone(&gateway.maintenance), tls: config.gateway.tls.clone().zip(key) };
@@ -196,7 +196,12 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
             plan.begin();
         }
         let line = Line { line, key_cache, renewable };
-        let served = serve(line, Arc::clone(&gateway), listeners, tls, config.gateway.connections_max).await;
+        let connections = ConnectionTable::new(config.gateway.connections_max);
+        if let (Some(listener), Some(metrics)) = (for_metrics, &config.metrics) {
+            let scraped = Scraped::new(&gateway, &connections, key_in_use);
+            tokio::spawn(metrics::serve(listener, scraped, metrics.reach));
+        }
+        let served = serve(line, Arc::clone(&gateway), listeners, tls, connections).await;
         gateway.audit.settle_all();
         served
     })
@@ -230,7 +235,7 @@ impl Opened {
         let key = config.gateway.tls.as_ref().map(|tls| tls.load().map(CurrentKey::new)).transpose();
         let key = key.map_err(|error| GatewayFailure::Key(error.into()))?;
         let replay = private_directory(config.state.replay())?;
-        let journal = Journal::open(&replay, config.terms().window, INTENTS_MAX, Clock::System.now()?)?;
+        let journal = Journal::open(&replay, config.terms().window, limits::INTENTS_MAX, Clock::System.now()?)?;
         let log = config.state.gateway_log();
         let path = log.entries();
         let audit = DecisionLog::open(log, config.audit.segment_max)
@@ -261,10 +266,9 @@ async fn serve(
     gateway: Arc<Gateway>,
     listeners: Vec<std::net::TcpListener>,
     tls: Option<TlsAcceptor>,
-    connections_max: usize,
+    connections: Arc<ConnectionTable>,
 ) -> Result<(), GatewayFailure> {
     let (stopping, stop) = watch::channel(false);
-    let connections = ConnectionTable::new(connections_max);
     let acceptor = Acceptor { gateway, connections: Arc::clone(&connections), tls, stop };
     for listener in listeners {
         tokio::spawn(listener::accept(TcpListener::from_std(listener)?, acceptor.clone()));
@@ -303,6 +307,32 @@ async fn finish(connections: &ConnectionTable) {
     if tokio::time::timeout(STOP_WITHIN, connections.all_left()).await.is_err() {
         tracing::warn!("aborted requests in flight");
     }
+}
+
+/// Parts the listening socket of the metrics from those for clients, by its address.
+fn apart(listeners: Vec<Listener>, config: &Config) -> Result<(Vec<Listener>, Option<Listener>), GatewayFailure> {
+    let Some(metrics) = &config.metrics else { return Ok((listeners, None)) };
+    let is_for_metrics = |listener: &Listener| {
+        Ok::<_, io::Error>(match (listener, &metrics.listen) {
+            (Listener::Tcp(listener), MetricsListen::Tcp(address)) => listener.local_addr()? == *address,
+            (Listener::Unix(listener), MetricsListen::Unix { path, .. }) => {
+                listener.local_addr()?.as_pathname() == Some(path)
+            }
+            (Listener::Tcp(_), MetricsListen::Unix { .. }) | (Listener::Unix(_), MetricsListen::Tcp(_)) => false,
+        })
+    };
+    let (mut of_clients, mut of_metrics) = (Vec::with_capacity(listeners.len()), None);
+    for listener in listeners {
+        if is_for_metrics(&listener)? {
+            of_metrics = Some(listener);
+        } else {
+            of_clients.push(listener);
+        }
+    }
+    if of_metrics.is_none() {
+        tracing::warn!("cannot serve metrics: the server did not open their address. Restart the server");
+    }
+    Ok((of_clients, of_metrics))
 }
 
 /// Checks that all are TCP sockets, and without TLS only on the loop-back interface.
@@ -349,6 +379,7 @@ fn gateway(
         upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()), idle_max)),
         server: Arc::new(server),
         audit,
+        metrics: GatewayMetrics::default(),
         body_max: config.gateway.body_max,
         bodies: BodyRoom::new(),
         public_calls: limits::public_calls(),

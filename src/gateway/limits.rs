@@ -13,6 +13,10 @@ use countersign_keys::identity::Username;
 use countersign_ipc::room;
 use countersign_os::limits::{Counted, Rate, RateLimiter};
 
+/// Consumed intents in the replay log, 64 MiB. With a lifetime of a minute, more than a machine
+/// could verify.
+pub(crate) const INTENTS_MAX: usize = 1_000_000;
+
 /// By address. A connection page makes five requests, and a hospital or university may have many
 /// users behind one address.
 const PUBLIC_CALLS: Rate = Rate::new(120, 20);

@@ -14,6 +14,7 @@ use countersign_keys::time::Timestamp;
 
 use crate::http1::body::BodyRoom;
 use crate::links::routes::Links;
+use crate::metrics::GatewayMetrics;
 use crate::pages::Pages;
 use crate::pages::call_table::CallTableDocument;
 use crate::pipeline::deposits::Deposits;
@@ -53,6 +54,7 @@ pub(crate) struct Gateway {
     /// The server's service endpoint.
     pub(crate) server: Arc<InstanceAddress>,
     pub(crate) audit: DecisionLog,
+    pub(crate) metrics: GatewayMetrics,
     pub(crate) body_max: usize,
     pub(crate) bodies: BodyRoom,
     /// Limits public calls by address.

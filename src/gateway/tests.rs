@@ -17,6 +17,7 @@ mod lanes;
 mod large;
 mod links;
 mod maintenance;
+mod metrics;
 mod orders;
 mod over_tls;
 mod served;
@@ -50,6 +51,7 @@ use crate::limits;
 use crate::limits::connections::ConnectionTable;
 use crate::links::routes::Links;
 use crate::listener::{self, Acceptor};
+use crate::metrics::GatewayMetrics;
 use crate::pages::Pages;
 use crate::pages::call_table::CallTableDocument;
 use crate::pipeline::deposits::Deposits;
@@ -298,6 +300,7 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()), 64)),
         server: Arc::new(service),
         audit: DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap()),
+        metrics: GatewayMetrics::default(),
         body_max: 64 * 1024,
         bodies: BodyRoom::new(),
         public_calls: limits::public_calls(),
@@ -386,6 +389,7 @@ async fn answer(mut asked: mpsc::Receiver<FromGateway>, known: Arc<KeyCache>, ne
             Question::Assertion { intent, credential, .. } => {
                 line::Answer::Assertion { outcome: passkeys.lock().unwrap().judge(intent, &credential) }
             }
+            Question::Metrics => line::Answer::Metrics { snapshot: metrics::of_the_server() },
         };
         known.hear(id, answer);
     }

@@ -14,6 +14,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
+use countersign_config::certificate_end;
+
 /// Sessions kept for resumption in TLS 1.2: one for each connection of a busy Core, and some for
 /// browsers.
 const SESSIONS_MAX: usize = 4_096;
@@ -34,6 +36,14 @@ impl CurrentKey {
     /// Replaces certificate and key, for new connections.
     pub(crate) fn set(&self, key: Arc<CertifiedKey>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+}
+
+impl CurrentKey {
+    /// When the certificate in use expires, in seconds since 1970.
+    pub(crate) fn end(&self) -> Option<i64> {
+        let key = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        certificate_end(key.cert.first()?)
     }
 }
 

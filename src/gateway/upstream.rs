@@ -32,6 +32,7 @@ pub(crate) use self::upgrade::{Switched, Switching};
 use countersign_ipc::gateway_protocol::{InstanceAddress, SocketAddress};
 use countersign_ipc::peer::Peer;
 use countersign_ipc::tcp_proof;
+use countersign_metrics::Histogram;
 use countersign_os::clock::random_bytes;
 
 /// Idle connections to one upstream. One user's instance rarely has more requests at a time.
@@ -54,6 +55,8 @@ pub(crate) struct Upstreams {
     idle: Mutex<Idle>,
     idle_max: usize,
     own_uid: Uid,
+    /// Durations until the head of an answer.
+    answers: Histogram,
 }
 
 /// Idle connections in all that a process may keep: one for each active user, as far as its
@@ -74,7 +77,11 @@ struct Idle {
 impl Upstreams {
     /// `own_uid` is the account that makes the sockets: the server's and the gateway's.
     pub(crate) fn new(own_uid: Uid, idle_max: usize) -> Self {
-        Self { idle: Mutex::default(), idle_max, own_uid }
+        Self { idle: Mutex::default(), idle_max, own_uid, answers: Histogram::default() }
+    }
+
+    pub(crate) const fn answers(&self) -> &Histogram {
+        &self.answers
     }
 
     /// A pooled connection to that address, or a new one.

@@ -27,6 +27,7 @@ use crate::exchange::Exchange;
 use crate::http1::body::StreamedBody;
 use crate::http1::head::{self, Purpose};
 use crate::limits::connections::Principal;
+use crate::metrics::Lane;
 use crate::pages;
 use crate::pipeline::fetch_metadata;
 use crate::pipeline::forward;
@@ -74,6 +75,7 @@ impl Gateway {
 impl Exchange<'_> {
     /// Answers a request for the host of a web interface.
     pub(crate) async fn answer_web(mut self, mut head: Parts, body: Incoming, transport: Transport) -> Answer {
+        self.lane = Lane::Web;
         prepare(&mut head.headers);
         let mut answer = match self.admit_web(&head, body).await {
             Ok(answer) => answer,

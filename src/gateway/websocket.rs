@@ -43,6 +43,7 @@ use crate::http1::message_filter::Early;
 use crate::http1::timeouts::Answering;
 use crate::http1::upgrade::{self, Key, PendingUpgrade};
 use crate::limits::connections::{ClientConnection, Principal};
+use crate::metrics::Lane;
 use crate::pipeline::fetch_metadata;
 use crate::pipeline::session::Asked;
 use crate::response::refusal::Refusal;
@@ -103,6 +104,7 @@ impl Exchange<'_> {
     }
 
     async fn admit_socket(&mut self, head: &Parts, pending: &PendingUpgrade) -> Result<(Key, Outcome), Refusal> {
+        self.lane = Lane::Socket;
         head::check(head, Purpose::Upgrade)?;
         let gateway = self.gateway;
         let route = Method::parse(head.method.as_str()).and_then(|method| gateway.calls.route(method, head.uri.path()));

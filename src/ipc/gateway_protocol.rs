@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tcp_proof::ListenerKey;
 use countersign_config::{Maintenance, TlsFiles};
+use countersign_metrics::Snapshot;
 
 /// Longest line in either direction, in bytes. A key record with an RSA-4096 key is under 2 KiB;
 /// four of them (version 1) with their frame are under 10 KiB.
@@ -90,6 +91,8 @@ pub enum Question {
         /// `AuthenticationResponseJSON`, as the browser wrote it.
         credential: String,
     },
+    /// What the server has counted.
+    Metrics,
 }
 
 /// Whether a user can sign intents.
@@ -175,6 +178,9 @@ pub enum Answer {
     },
     Assertion {
         outcome: AssertionOutcome,
+    },
+    Metrics {
+        snapshot: Snapshot,
     },
     /// The server could not find out.
     Failed,

@@ -17,3 +17,10 @@ pub mod program;
 pub mod quoted;
 pub mod service_manager;
 pub mod tasks;
+
+/// The version, with the commit if the build names it (`deploy/release`). A build script that asked
+/// git would rebuild everything after each commit.
+pub const VERSION: &str = match option_env!("COUNTERSIGN_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};

@@ -260,6 +260,11 @@ impl Journal {
         inner.used.refuses_until(now).map_or(Ok(now), |until| Err(ClockFailure { until }))
     }
 
+    /// How many uses are remembered.
+    pub fn remembered(&self) -> usize {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).used.count()
+    }
+
     /// Whether this use would be accepted now. Changes nothing: only `check_and_insert` consumes an
     /// intent.
     ///

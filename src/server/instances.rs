@@ -2,4 +2,5 @@
 
 pub(crate) mod launch;
 pub(crate) mod log;
+pub(crate) mod phase;
 pub(crate) mod table;

@@ -15,6 +15,7 @@ mod http;
 mod instances;
 mod jobs;
 mod links;
+mod metrics;
 mod passkeys;
 mod state;
 mod state_directory;
@@ -49,13 +50,16 @@ use self::gateway::queries::StoreQueryHandler;
 use self::instances::launch::Launcher;
 use self::instances::table::Instances;
 use self::jobs::table::JobTable;
+use self::metrics::ServerMetrics;
 use self::passkeys::ceremonies::PasskeyCeremonies;
 use self::state::{Records, Server, log_failure};
 use self::state_directory::async_listener;
 pub use self::state_directory::{StateDirectory, StateDirectoryFailure};
 use self::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
-use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, Role};
+use countersign_config::{
+    Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, MetricsListen, Role,
+};
 use countersign_home::accounts::Accounts;
 use countersign_ipc::gateway_protocol::Ended;
 use countersign_ipc::room;
@@ -144,7 +148,9 @@ async fn serve(
     state: &StateDirectory,
     records: Arc<Records>,
 ) -> Result<(), ServerFailure> {
-    let listeners = listen_for_gateway(&config)?;
+    let mut listeners: Vec<OwnedFd> = listen_for_gateway(&config)?.into_iter().map(OwnedFd::from).collect();
+    listeners.extend(listen_for_metrics(&config)?);
+    let metrics = ServerMetrics::begin();
     let everybody = state_directory::listen_to_everybody(&config.ipc)?;
     let service = state_directory::listen_privately(&config.state.service_socket())?;
     let _first_port = hold_first_port(&config)?;
@@ -153,10 +159,11 @@ async fn serve(
         Launcher::sudo(&program, &config.file, config.instances.listen, state.swept_instances()?, state.logs());
     let (invalidations, invalidation_receiver) = gateway::invalidations::invalidations();
     let (instances, gone) = Instances::new(launcher);
-    let (signer, broken) = CheckpointSigner::start(&config)?;
+    let (signer, broken) = CheckpointSigner::start(&config, Arc::clone(&metrics))?;
     let pseudonyms = audit::signer::pseudonyms(&config)?;
     let server = Arc::new(Server {
         decisions: DecisionLog::open(config.state.server_log(), config.audit.segment_max)?.under(pseudonyms),
+        metrics,
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::System,
         accounts: Accounts::System,
@@ -176,13 +183,17 @@ async fn serve(
         maintenance: CurrentMaintenance::new(config.maintenance.clone()),
         config,
     });
-    let gateway = GatewayProcess { start: gateway_start(&server.config, program)?, listeners };
+    let start = gateway_start(&server.config, program)?;
+    let gateway = GatewayProcess { start, listeners, metrics: Arc::clone(&server.metrics) };
     let supervised = tokio::spawn(supervise(Arc::clone(&server), gateway, invalidation_receiver));
     tokio::spawn(http::endpoints::serve_everybody(Arc::clone(&server), async_listener(everybody)?));
     tokio::spawn(http::endpoints::serve_gateway(Arc::clone(&server), async_listener(service)?));
     tokio::spawn(tell_of_gone_instances(Arc::clone(&server), gone));
     tokio::spawn(sweep(Arc::clone(&server)));
     tokio::spawn(settle(Arc::clone(&server)));
+    if server.config.metrics.is_some() {
+        tokio::spawn(metrics::look::run(Arc::clone(&server)));
+    }
     tokio::spawn(connections::expiry::keep_ending(Arc::clone(&server)));
     tokio::spawn(read_again(Arc::clone(&server)));
     if let Some(slurm) = &server.config.slurm {
@@ -237,6 +248,18 @@ fn listen_for_gateway(config: &Config) -> Result<Vec<TcpListener>, ServerFailure
     let listen =
         |address: &SocketAddr| listen(address).map_err(|source| ServerFailure::Listen { address: *address, source });
     config.gateway.listen.iter().map(listen).collect()
+}
+
+/// Opens the address of the metrics, for the gateway: the server accepts nothing from a network.
+fn listen_for_metrics(config: &Config) -> Result<Option<OwnedFd>, ServerFailure> {
+    Ok(match config.metrics.as_ref().map(|metrics| &metrics.listen) {
+        None => None,
+        Some(MetricsListen::Tcp(address)) => {
+            let failed = |source| ServerFailure::Listen { address: *address, source };
+            Some(TcpListener::bind(address).map_err(failed)?.into())
+        }
+        Some(MetricsListen::Unix { path, mode }) => Some(state_directory::listen_with_mode(path, *mode)?.into()),
+    })
 }
 
 fn gateway_start(config: &Config, program: PathBuf) -> Result<Start, ServerFailure> {

@@ -16,6 +16,7 @@ use crate::gateway::invalidations::Invalidations;
 use crate::http::reply::{Refusal, blocking};
 use crate::instances::table::Instances;
 use crate::jobs::table::JobTable;
+use crate::metrics::ServerMetrics;
 use crate::passkeys::ceremonies::PasskeyCeremonies;
 use crate::turns::{Asker, Turns};
 use crate::used_intents::UsedIntents;
@@ -40,6 +41,7 @@ pub(crate) struct Server {
     pub(crate) passkeys: PasskeyCeremonies,
     /// The decision log (P9).
     pub(crate) decisions: DecisionLog,
+    pub(crate) metrics: Arc<ServerMetrics>,
     /// Core's verified tokens. Locked for a lookup, never across an await.
     pub(crate) core_tokens: Mutex<CoreTokens>,
     /// The users who are served.

@@ -5,7 +5,9 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -105,6 +107,22 @@ pub(crate) fn listen_privately(path: &Path) -> Result<UnixListener, StateDirecto
     let unusable = |source| StateDirectoryFailure::Unusable { path: path.to_owned(), source };
     remove_stale(path).map_err(unusable)?;
     UnixListener::bind(path).map_err(unusable)
+}
+
+/// Listens at a path that the site chose. Replaces the socket of an earlier server, and nothing
+/// else.
+pub(crate) fn listen_with_mode(path: &Path, mode: u32) -> Result<UnixListener, StateDirectoryFailure> {
+    let unusable = |source| StateDirectoryFailure::Unusable { path: path.to_owned(), source };
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(unusable(io::Error::new(io::ErrorKind::AlreadyExists, "it is not a socket")));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    remove_stale(path).map_err(unusable)?;
+    let listener = UnixListener::bind(path).map_err(unusable)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(unusable)?;
+    Ok(listener)
 }
 
 /// Listens at the public IPC socket.

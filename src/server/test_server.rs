@@ -31,6 +31,7 @@ use crate::http::reply::Refusal;
 use crate::instances::launch::Launcher;
 use crate::instances::table::Instances;
 use crate::jobs::table::JobTable;
+use crate::metrics::ServerMetrics;
 use crate::passkeys::ceremonies::PasskeyCeremonies;
 use crate::state::Server;
 use crate::used_intents::UsedIntents;
@@ -129,6 +130,7 @@ impl TestServer {
         let decisions = DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap());
         let server = Arc::new(Server {
             decisions,
+            metrics: ServerMetrics::begin(),
             core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
             clock: Clock::Set(Arc::clone(&now)),
             accounts: Accounts::These(accounts.to_vec()),

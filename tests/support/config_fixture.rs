@@ -101,6 +101,10 @@ in_drives = true
 [terminals]
 offered = false
 
+[metrics]
+listen = "run/metrics.sock"
+mode = "0600"
+
 [applications]
 folder = "approved"
 accept = ["workflow"]

@@ -202,18 +202,19 @@ fn every_dependency_has_its_reason() {
 
 /// The product's crates and those of them that each may depend on: the trust boundaries
 /// (threat-model/boundaries.md).
-const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 13] = [
     ("keys", &[]),
+    ("metrics", &[]),
     ("os", &["keys"]),
     ("audit", &["keys", "os"]),
     ("config", &["audit", "keys", "os"]),
     ("replay", &["keys", "os"]),
-    ("ipc", &["config", "keys", "os"]),
+    ("ipc", &["config", "keys", "metrics", "os"]),
     ("home", &["config", "keys", "os"]),
     ("slurm", &["keys"]),
     ("applications", &["config", "keys"]),
-    ("gateway", &["audit", "config", "ipc", "keys", "os", "replay"]),
-    ("server", &["audit", "config", "home", "ipc", "keys", "os", "replay", "slurm"]),
+    ("gateway", &["audit", "config", "ipc", "keys", "metrics", "os", "replay"]),
+    ("server", &["audit", "config", "home", "ipc", "keys", "metrics", "os", "replay", "slurm"]),
     ("instance", &["applications", "audit", "config", "home", "ipc", "keys", "os", "replay", "slurm"]),
 ];
 
@@ -226,8 +227,14 @@ const NOT_IN: [(&str, &[&str]); 3] = [
         "gateway",
         &["sled", "webauthn-rs", "command-fds", "hyper-rustls", "pty-process", "clap", "minijinja", "countersign-home"],
     ),
-    ("server", &["pty-process", "landlock", "seccompiler", "tokio-tungstenite", "clap", "minijinja"]),
-    ("instance", &["sled", "webauthn-rs", "command-fds", "hyper-rustls", "landlock", "seccompiler", "clap"]),
+    (
+        "server",
+        &["pty-process", "landlock", "seccompiler", "tokio-tungstenite", "clap", "minijinja", "prometheus-client"],
+    ),
+    (
+        "instance",
+        &["sled", "webauthn-rs", "command-fds", "hyper-rustls", "landlock", "seccompiler", "clap", "prometheus-client"],
+    ),
 ];
 
 /// The manifest of one of the product's crates.

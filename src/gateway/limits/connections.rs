@@ -117,6 +117,17 @@ impl ConnectionTable {
         }))
     }
 
+    /// The most connections.
+    pub(crate) const fn most(&self) -> usize {
+        self.connections_max
+    }
+
+    /// How many connections each kind of client has.
+    pub(crate) fn counts(&self) -> [(&'static str, usize); 3] {
+        let table = self.table();
+        [("core", table.of_core), ("user", table.users.count()), ("stranger", table.strangers.count())]
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

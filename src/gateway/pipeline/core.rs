@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
 use crate::limits::connections::Principal;
+use crate::metrics;
 use crate::pipeline::budget::Budget;
 use crate::pipeline::forward;
 use crate::response::Answer;
@@ -36,6 +37,7 @@ impl Exchange<'_> {
         body: Incoming,
         budget: Budget,
     ) -> Result<Answer, Refusal> {
+        self.lane = metrics::Lane::Core;
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let presented = Presented::parse(lane, headers, INTENT_MAX)?;
         let authenticated = self.gateway.authenticate(presented, self.gateway.now()?)?;
@@ -48,6 +50,7 @@ impl Exchange<'_> {
 
     /// Handles a call that needs Core's token alone.
     async fn service(&mut self, request: ServiceRequest<'_>, head: &Parts, body: Incoming) -> Result<Answer, Refusal> {
+        self.lane = metrics::Lane::Service;
         let gateway = self.gateway;
         self.call = CallName::parse(&forward::place_of_service(request.call()).1.replace('/', ".")).ok();
         let body_max = match request.call() {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::exchange::Exchange;
 use crate::limits::connections::Principal;
+use crate::metrics::Lane;
 use crate::pipeline::forward;
 use crate::pipeline::instance::Reuse;
 use crate::pipeline::public::expect_content_type;
@@ -25,6 +26,7 @@ impl Exchange<'_> {
     /// Verifies a direct request, then forwards or refuses it.
     pub(crate) async fn direct(&mut self, row: &DirectRow, head: &Parts, body: Incoming) -> Result<Answer, Refusal> {
         let gateway = self.gateway;
+        self.lane = Lane::Direct;
         self.call = Some(row.row().call().clone());
         self.check_public_rate()?;
         gateway.cors.own(&head.headers)?;

@@ -23,6 +23,7 @@ use http::HeaderValue;
 use http::header::{HOST, HeaderName, UPGRADE};
 use http::request::Parts;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -376,9 +377,12 @@ async fn send(
     upstreams: &Arc<Upstreams>,
     connection: Connection,
 ) -> Result<InstanceAnswer, Failure> {
-    let address = Arc::clone(connection.address());
+    let (address, sent) = (Arc::clone(connection.address()), Instant::now());
     match connection.send(upstreams, request).await {
-        Ok(answer) => Ok(answer),
+        Ok(answer) => {
+            upstreams.answers().observe(sent.elapsed());
+            Ok(answer)
+        }
         Err((_, Some(unsent))) => {
             let another = upstreams.connect_anew(&address).await?;
             another.send(upstreams, unsent).await.map_err(|(failure, _)| failure.into())

@@ -9,19 +9,23 @@
 use http::Method;
 use http::request::Parts;
 
+use crate::metrics::Lane;
 use crate::response::{self, Answer};
 use crate::state::Gateway;
+use countersign_audit::Verdict;
 
 impl Gateway {
     /// Answers a health check; `None` if the request is none.
     pub(crate) fn health(&self, head: &Parts) -> Option<Answer> {
         let is_check = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let is_plain = is_check && head.uri.query().is_none();
-        match head.uri.path() {
-            "/healthz" if is_plain => Some(response::health(true)),
-            "/readyz" if is_plain => Some(response::health(self.now().is_ok())),
-            "/" if is_plain && head.method != Method::GET => Some(response::health(true)),
-            _ => None,
-        }
+        let is_well = match head.uri.path() {
+            "/healthz" if is_plain => true,
+            "/readyz" if is_plain => self.now().is_ok(),
+            "/" if is_plain && head.method != Method::GET => true,
+            _ => return None,
+        };
+        self.metrics.admitted(Lane::Health, Verdict::Forward);
+        Some(response::health(is_well))
     }
 }

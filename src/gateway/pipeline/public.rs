@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use crate::exchange::Exchange;
 use crate::limits::connections::Principal;
+use crate::metrics::Lane;
 use crate::pages::Page;
 use crate::pipeline::deposits::DepositState;
 use crate::pipeline::forward;
@@ -42,6 +43,7 @@ const PUBLIC_BODY_MAX: usize = 16 * 1024;
 impl Exchange<'_> {
     pub(crate) async fn public(&mut self, call: PublicCall, head: &Parts, body: Incoming) -> Result<Answer, Refusal> {
         let (gateway, network) = (self.gateway, self.network());
+        self.lane = Lane::Public;
         self.call = CallName::parse(&forward::place_of_public(call).1.replace('/', ".")).ok();
         self.check_public_rate()?;
         match call {

@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use crate::exchange::Exchange;
 use crate::http1::body::StreamedBody;
 use crate::limits::connections::Principal;
+use crate::metrics::Lane;
 use crate::pipeline::forward;
 use crate::pipeline::instance::Reuse;
 use crate::response::Answer;
@@ -36,6 +37,7 @@ impl Exchange<'_> {
         head: &Parts,
         body: Incoming,
     ) -> Result<Answer, Refusal> {
+        self.lane = Lane::Session;
         let gateway = self.gateway;
         self.varies = true;
         self.page = gateway.cors.admitted(&head.headers)?;

@@ -6,6 +6,7 @@ use countersign_keys::identity::Username;
 use countersign_keys::intent::{KeyWanted, PresentedIntent, VerifiedIntent};
 use countersign_keys::keyring::EnrolledKey;
 use countersign_keys::request::INTENT_MAX;
+use tokio::time::Instant;
 
 use crate::response::refusal::Refusal;
 use crate::state::Gateway;
@@ -20,7 +21,12 @@ impl Gateway {
     ) -> Result<(Option<VerifiedIntent<'h>>, u64), Refusal> {
         let epoch = self.key_cache.epoch();
         let intent = match text {
-            Some(text) => Some(self.verify(username, text).await?),
+            Some(text) => {
+                let begun = Instant::now();
+                let verified = self.verify(username, text).await;
+                self.metrics.verifications.observe(begun.elapsed());
+                Some(verified?)
+            }
             None => None,
         };
         Ok((intent, epoch))

@@ -4,17 +4,16 @@
 //! back what a later notice ended (P6). Concurrent requests share one query.
 
 mod failure;
+mod query;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use countersign_keys::identity::{CallName, KeyId, LinkName, Username};
-use countersign_keys::intent::{Consent, Fingerprint, IntentRejection, VerifiedIntent};
-use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
+use countersign_keys::identity::{KeyId, LinkName, Username};
+use countersign_keys::intent::{IntentRejection, VerifiedIntent};
+use countersign_keys::keyring::{EnrolledKey, VerificationKey};
 use countersign_keys::policy::SteppedUp;
 use countersign_keys::time::Timestamp;
 use lru::LruCache;
@@ -22,10 +21,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::failure::{KeyCacheFailure, NotAsserted};
+pub(crate) use self::query::Instance;
+use self::query::{Entry, KeyAt, Query, make_ready};
 use crate::response::refusal::Refusal;
 use countersign_ipc::gateway_protocol::{
-    Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, LinkTarget, Question, Signer, StepUp, Whereabouts,
+    Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, LinkTarget, Signer, StepUp,
 };
+use countersign_metrics::Snapshot;
 use countersign_os::locks::Mutex;
 
 /// Keys in the cache, under 1 KiB each. With more active users than this, the rest cost one query
@@ -58,39 +60,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// account database first.
 const LAUNCHED_WITHIN: Duration = Duration::from_secs(5);
 
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct KeyAt {
-    username: Username,
-    kid: KeyId,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Query {
-    Key(KeyAt),
-    KeysV1(Username),
-    Instance(Username),
-    Launch(Username),
-    InstanceKey(Username),
-    Signer(Username),
-    Link(LinkName),
-    StepUp { username: Username, call: CallName, consent: Consent, intent: Fingerprint, until: Timestamp },
-    Assertion { username: Username, intent: Fingerprint, credential: String },
-}
-
-/// A parsed answer.
-#[derive(Clone, Debug)]
-enum Entry {
-    Key(Option<Arc<EnrolledKey>>),
-    KeysV1(Arc<[Arc<EnrolledKey>]>),
-    Instance(Instance),
-    InstanceKey(Option<Arc<VerificationKey>>),
-    Signer(Signer),
-    Link(Option<LinkTarget>),
-    StepUp(StepUp),
-    Assertion(AssertionOutcome),
-    Failed,
-}
-
 /// When a request's key was looked up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum AsOf {
@@ -98,14 +67,6 @@ pub(crate) enum AsOf {
     Earlier,
     /// When [`KeyCache::epoch`] had this value, or later.
     At(u64),
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Instance {
-    Up(Arc<InstanceAddress>),
-    Down,
-    /// The user's account may not have an instance.
-    Refused,
 }
 
 struct Open {
@@ -305,6 +266,12 @@ impl KeyCache {
         Ok(())
     }
 
+    /// What the server has counted.
+    pub(crate) async fn metrics(&self) -> Result<Arc<Snapshot>, KeyCacheFailure> {
+        let Entry::Metrics(snapshot) = self.ask(Query::Metrics).await? else { return Err(KeyCacheFailure::Failed) };
+        Ok(snapshot)
+    }
+
     /// Forgets an instance that does not answer at its address.
     pub(crate) fn forget_instance(&self, username: &Username) {
         self.memory().instances.pop(username);
@@ -353,7 +320,8 @@ impl KeyCache {
                     | Query::Launch(_)
                     | Query::Link(_)
                     | Query::StepUp { .. }
-                    | Query::Assertion { .. } => false,
+                    | Query::Assertion { .. }
+                    | Query::Metrics => false,
                 });
             }
             Ended::User { username } => {
@@ -371,7 +339,7 @@ impl KeyCache {
                     // It may lead to this user's job.
                     Query::Link(_) => true,
                     // These are not cached, and the server answers them once.
-                    Query::StepUp { .. } | Query::Assertion { .. } => false,
+                    Query::StepUp { .. } | Query::Assertion { .. } | Query::Metrics => false,
                 });
             }
             Ended::Instance { username } => {
@@ -416,23 +384,7 @@ impl KeyCache {
     fn put(&self, memory: &mut Cache, open: Open) {
         memory.last_id = memory.last_id.wrapping_add(1);
         let id = memory.last_id;
-        let question = match &open.sought {
-            Query::Key(at) => Question::Key { username: at.username.clone(), kid: at.kid },
-            Query::KeysV1(username) => Question::KeysV1 { username: username.clone() },
-            Query::Instance(username) => Question::Instance { username: username.clone() },
-            Query::Launch(username) => Question::Launch { username: username.clone() },
-            Query::InstanceKey(username) => Question::InstanceKey { username: username.clone() },
-            Query::Signer(username) => Question::Signer { username: username.clone() },
-            Query::Link(name) => Question::Link { name: name.clone() },
-            Query::StepUp { username, call, consent, intent, until } => {
-                let (username, call) = (username.clone(), call.clone());
-                Question::StepUp { username, call, consent: *consent, intent: *intent, until: *until }
-            }
-            Query::Assertion { username, intent, credential } => {
-                let (username, credential) = (username.clone(), credential.clone());
-                Question::Assertion { username, intent: *intent, credential }
-            }
-        };
+        let question = open.sought.question();
         if self.line.try_send(FromGateway::Ask { id, question }).is_err() {
             memory.open_by_sought.remove(&open.sought);
             return;
@@ -480,7 +432,8 @@ impl Cache {
                 | Query::Signer(_)
                 | Query::Link(_)
                 | Query::StepUp { .. }
-                | Query::Assertion { .. },
+                | Query::Assertion { .. }
+                | Query::Metrics,
                 _,
             ) => {}
         }
@@ -514,72 +467,6 @@ impl Cache {
         self.open.retain(|_, open| open.waiting.iter().any(|waiting| !waiting.is_closed()));
         let open = &self.open;
         self.open_by_sought.retain(|_, id| open.contains_key(id));
-    }
-}
-
-/// Parses keys once, here. Refuses a key that cannot be parsed or was not asked for.
-fn make_ready(sought: &Query, answer: Answer) -> Entry {
-    match (sought, answer) {
-        (Query::Key(at), Answer::Keys { keys }) => match keys.as_slice() {
-            [] => Entry::Key(None),
-            [record] if record.owner == at.username && record.kid == at.kid => {
-                parse(record).map_or(Entry::Failed, |key| Entry::Key(Some(key)))
-            }
-            _ => Entry::Failed,
-        },
-        (Query::KeysV1(username), Answer::Keys { keys }) => {
-            let theirs = keys.iter().all(|record| record.owner == *username && record.protocol == Protocol::V1);
-            let parsed: Option<Arc<[_]>> = keys.iter().map(parse).collect();
-            match parsed {
-                Some(parsed) if theirs => Entry::KeysV1(parsed),
-                Some(_) | None => Entry::Failed,
-            }
-        }
-        (Query::Instance(_) | Query::Launch(_), Answer::Instance { instance }) => Entry::Instance(match instance {
-            Whereabouts::Up(address) => Instance::Up(Arc::new(address)),
-            Whereabouts::Down => Instance::Down,
-            Whereabouts::Refused => Instance::Refused,
-        }),
-        (Query::StepUp { .. }, Answer::StepUp { need }) => Entry::StepUp(need),
-        (Query::Assertion { .. }, Answer::Assertion { outcome }) => Entry::Assertion(outcome),
-        (Query::Signer(_), Answer::Signer { signer }) => Entry::Signer(signer),
-        (Query::Link(_), Answer::Link { target }) => Entry::Link(target),
-        (Query::InstanceKey(_), Answer::InstanceKey { spki: None }) => Entry::InstanceKey(None),
-        (Query::InstanceKey(_), Answer::InstanceKey { spki: Some(spki) }) => {
-            let der = STANDARD.decode(spki).ok();
-            let key = der.and_then(|der| VerificationKey::from_spki_der(&der, Algorithm::Es256).ok());
-            key.map_or(Entry::Failed, |key| Entry::InstanceKey(Some(Arc::new(key))))
-        }
-        // The answer does not belong to the query.
-        (
-            Query::Key(_)
-            | Query::KeysV1(_)
-            | Query::Instance(_)
-            | Query::Launch(_)
-            | Query::InstanceKey(_)
-            | Query::Signer(_)
-            | Query::Link(_)
-            | Query::StepUp { .. }
-            | Query::Assertion { .. },
-            Answer::Keys { .. }
-            | Answer::Instance { .. }
-            | Answer::InstanceKey { .. }
-            | Answer::Signer { .. }
-            | Answer::Link { .. }
-            | Answer::StepUp { .. }
-            | Answer::Assertion { .. }
-            | Answer::Failed,
-        ) => Entry::Failed,
-    }
-}
-
-fn parse(record: &KeyRecord) -> Option<Arc<EnrolledKey>> {
-    match EnrolledKey::from_record(record) {
-        Ok(key) => Some(Arc::new(key)),
-        Err(error) => {
-            tracing::error!(%error, username = %record.owner, kid = %record.kid, "rejected key from the server");
-            None
-        }
     }
 }
 

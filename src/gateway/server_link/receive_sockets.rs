@@ -66,7 +66,8 @@ pub(crate) fn to_server(path: &Path) -> Result<(UnixStream, Vec<Listener>), Atta
 fn receive(line: &UnixStream) -> Result<Vec<RawFd>, nix::Error> {
     let mut byte = [0];
     let mut bytes = [IoSliceMut::new(&mut byte)];
-    let mut room = nix::cmsg_space!([RawFd; LISTENERS_MAX]);
+    // The last is that of the metrics.
+    let mut room = nix::cmsg_space!([RawFd; LISTENERS_MAX + 1]);
     let message = recvmsg::<()>(line.as_raw_fd(), &mut bytes, Some(&mut room), MsgFlags::empty())?;
     let mut handed_over = Vec::new();
     for control in message.cmsgs()? {

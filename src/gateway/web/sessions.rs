@@ -111,6 +111,11 @@ impl WebSessions {
         is_open.then_some(WebPermit { session, secret })
     }
 
+    /// How many are kept, expired ones included.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Ends a session and its open sockets.
     pub(crate) fn end(&self, session: &Arc<WebSession>) {
         session.connections.close();

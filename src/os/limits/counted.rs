@@ -54,6 +54,11 @@ impl<K: Hash + Eq + Clone> Counted<K> {
         Some(InFlight { counted: Arc::clone(self), sender: sender.clone(), size })
     }
 
+    /// How much all senders hold.
+    pub fn all(&self) -> usize {
+        self.held().all
+    }
+
     fn held(&self) -> MutexGuard<'_, Held<K>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -76,6 +76,10 @@ impl PendingTable {
         Ok(())
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.lock().pending.len()
+    }
+
     pub(super) fn list(&self) -> Vec<PendingApplication> {
         let table = self.lock();
         let mut pending: Vec<_> = table.pending.iter().collect();

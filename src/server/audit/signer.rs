@@ -7,6 +7,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::witness::Witnesses;
+use crate::metrics::{ServerMetrics, seconds_now};
 use crate::state::log_failure;
 use crate::state_directory::{self, StateDirectoryFailure};
 use countersign_audit::{LogLayout, LogSigner, NoKey, Pseudonyms, SigningFailure, SigningKey};
@@ -86,7 +88,10 @@ pub(crate) struct CheckpointSigner {
 impl CheckpointSigner {
     /// Opens both logs, the gateway's and the server's, and starts to sign them. The receiver gets
     /// the reason if signing stops.
-    pub(crate) fn start(config: &Config) -> Result<(Self, oneshot::Receiver<AuditFailure>), AuditFailure> {
+    pub(crate) fn start(
+        config: &Config,
+        metrics: Arc<ServerMetrics>,
+    ) -> Result<(Self, oneshot::Receiver<AuditFailure>), AuditFailure> {
         state_directory::private_directory(&config.state.audit())?;
         make_pseudonym_key(config)?;
         let logs = [(config.state.gateway_log(), "gateway"), (config.state.server_log(), "server")];
@@ -99,7 +104,7 @@ impl CheckpointSigner {
         let (stop, stopped) = mpsc::sync_channel(1);
         let (broken, is_broken) = oneshot::channel();
         let work = move || {
-            if let Err(failure) = sign(signed_logs, &audit, &stopped) {
+            if let Err(failure) = sign(signed_logs, &audit, &stopped, &metrics) {
                 let _ = broken.send(failure.into()); // the receiver is gone if the server stops anyway
             }
         };
@@ -117,7 +122,12 @@ impl CheckpointSigner {
 }
 
 /// Signs until told to stop, and then once more.
-fn sign(mut logs: Vec<SignedLog>, audit: &Audit, stopped: &mpsc::Receiver<()>) -> Result<(), SigningFailure> {
+fn sign(
+    mut logs: Vec<SignedLog>,
+    audit: &Audit,
+    stopped: &mpsc::Receiver<()>,
+    metrics: &ServerMetrics,
+) -> Result<(), SigningFailure> {
     let (mut is_failing, mut pruned) = (false, None);
     loop {
         let is_last = stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout);
@@ -126,12 +136,14 @@ fn sign(mut logs: Vec<SignedLog>, audit: &Audit, stopped: &mpsc::Receiver<()>) -
         if is_pruning {
             pruned = Some(Instant::now());
         }
-        for SignedLog { signer, witnesses } in &mut logs {
+        for (SignedLog { signer, witnesses }, counted) in logs.iter_mut().zip(&metrics.logs) {
             let stepped = signer.step().and_then(|_| if is_pruning { prune(signer, audit) } else { Ok(()) });
             witnesses.tell(&signer.note(), is_last);
+            counted.backlog.set(signer.backlog());
             match stepped {
-                Ok(()) => {}
+                Ok(()) => counted.signed.set(seconds_now()),
                 Err(failure) if failure.may_pass() => {
+                    counted.failures.add_one();
                     if !is_failing {
                         log_failure("cannot sign the audit log", &failure);
                     }

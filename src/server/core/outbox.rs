@@ -15,6 +15,7 @@ use super::client::{CoreCalls, CoreFailure, Told};
 use super::drive_registration;
 use super::schedule::Schedule;
 use crate::state::{Records, Server, log_failure};
+use countersign_metrics::Counter;
 use countersign_os::log::Chain;
 
 /// Outbox for each read of the store.
@@ -48,7 +49,8 @@ pub(crate) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     loop {
         match server.clock.now() {
             Ok(now) => {
-                if let Err(failure) = round(&server.records, &*core, &mut schedule, now, &|| server.changed()).await {
+                let (told, failures) = (|| server.changed(), &server.metrics.core_failures);
+                if let Err(failure) = round(&server.records, &*core, &mut schedule, now, &told, failures).await {
                     log_failure("cannot read messages for Core", &failure);
                 }
                 if let Err(failure) = drive_registration::round(&server, &core, &mut drives, now).await {
@@ -76,6 +78,7 @@ pub(crate) async fn round(
     schedule: &mut Schedule,
     now: Timestamp,
     told: &impl Fn(),
+    failures: &Counter,
 ) -> Result<(), crate::http::reply::Refusal> {
     let mut after: Option<Username> = None;
     let mut seen = HashSet::new();
@@ -100,6 +103,7 @@ pub(crate) async fn round(
                 }
                 Err(failure) => {
                     let OutboxEntry { username, message, .. } = &entry;
+                    failures.add_one();
                     tracing::error!(%username, ?message, cause = %Chain(&failure), "cannot tell Core of a connection");
                     if schedule.failed(&entry.username, &failure, now).is_break() {
                         return Ok(());

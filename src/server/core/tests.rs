@@ -22,6 +22,7 @@ use crate::http::endpoints::serve_gateway;
 use crate::test_server::{ALICE, BOB, TEST, TestServer, user};
 use countersign_ipc::server_protocol::DrivesReport;
 use countersign_keys::store::registry::Authority;
+use countersign_metrics::Counter;
 
 const START: i64 = 1_800_000_000;
 
@@ -53,7 +54,7 @@ fn cleared() -> ControlCall {
 
 impl TestServer {
     async fn round(&self, client: &impl CoreClient, schedule: &mut Schedule, seconds: i64) {
-        round(&self.server.records, client, schedule, at(seconds), &|| ()).await.unwrap();
+        round(&self.server.records, client, schedule, at(seconds), &|| (), &Counter::new()).await.unwrap();
     }
 
     fn is_core_told(&self) -> bool {

@@ -239,7 +239,8 @@ mod tests {
                 | Question::Signer { .. }
                 | Question::Link { .. }
                 | Question::StepUp { .. }
-                | Question::Assertion { .. } => Answer::Failed,
+                | Question::Assertion { .. }
+                | Question::Metrics => Answer::Failed,
             }
         }
         fn launch(&self, _: &Username) -> impl Future<Output = ()> + Send + 'static {

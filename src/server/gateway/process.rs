@@ -6,10 +6,10 @@
 //! only the environment that its log needs, and can only query and be told.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping, FdMappingCollision};
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::channel::{Disconnect, QueryHandler, converse};
 use super::invalidations::Invalidation;
 use super::service::{self, Running};
+use crate::metrics::ServerMetrics;
 use crate::state::log_failure;
 
 /// The first descriptor of the listening sockets. 0 is the control channel, 1 and 2 are the
@@ -51,8 +52,9 @@ const ENVIRONMENT: [&str; 2] = ["COUNTERSIGN_LOG", "NO_COLOR"];
 pub(crate) struct GatewayProcess {
     /// How they are started.
     pub(crate) start: Start,
-    /// Listening sockets, in the order of the configuration.
-    pub(crate) listeners: Vec<TcpListener>,
+    /// Listening sockets: those of clients, and that of the metrics if there is one.
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) metrics: Arc<ServerMetrics>,
 }
 
 /// How gateways are started.
@@ -163,9 +165,15 @@ impl GatewayProcess {
     async fn start(&self) -> Result<(Running, UnixStream), StartFailure> {
         match &self.start {
             Start::Child { program, config } => {
-                self.spawn(program, config).map(|(child, line)| (Running::Child(child), line))
+                let (child, line) = self.spawn(program, config)?;
+                self.metrics.gateway_began(child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0));
+                Ok((Running::Child(child), line))
             }
-            Start::Service(door) => service::next(door, &self.listeners).await.map_err(StartFailure::Door),
+            Start::Service(door) => {
+                let (process, line, pid) = service::next(door, &self.listeners).await.map_err(StartFailure::Door)?;
+                self.metrics.gateway_began(pid);
+                Ok((process, line))
+            }
         }
     }
 
@@ -177,7 +185,7 @@ impl GatewayProcess {
         command.arg("gateway").arg("--config").arg(config).env_clear().envs(kept_environment());
         let mut mappings = Vec::new();
         for (child_fd, listener) in (FIRST_LISTENER..).zip(&self.listeners) {
-            let parent_fd = OwnedFd::from(listener.try_clone().map_err(StartFailure::Sockets)?);
+            let parent_fd = listener.try_clone().map_err(StartFailure::Sockets)?;
             mappings.push(FdMapping { parent_fd, child_fd });
             command.arg("--listen-fd").arg(child_fd.to_string());
         }

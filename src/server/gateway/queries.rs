@@ -56,6 +56,7 @@ impl StoreQueryHandler {
                 let need = passkeys::need(server, call, *consent);
                 Answer::StepUp { need: passkeys::challenge(server, username, need, *intent, *until)? }
             }
+            Question::Metrics => Answer::Metrics { snapshot: server.snapshot() },
             Question::Assertion { username, intent, credential } => {
                 Answer::Assertion { outcome: passkeys::assert(server, username, *intent, credential)? }
             }

@@ -5,8 +5,7 @@
 //! directory. Holds the process by a pidfd, so that a kill reaches this process and no other.
 
 use std::io::{self, IoSlice};
-use std::net::TcpListener;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
@@ -53,20 +52,20 @@ impl Running {
 ///
 /// # Errors
 /// The listener failed.
-pub(crate) async fn next(door: &UnixListener, listeners: &[TcpListener]) -> io::Result<(Running, UnixStream)> {
+pub(crate) async fn next(door: &UnixListener, listeners: &[OwnedFd]) -> io::Result<(Running, UnixStream, i32)> {
     loop {
         let (line, _) = door.accept().await?;
         match take(&line, listeners) {
             Ok((process, pid)) => {
                 tracing::info!(pid, "handed out listening sockets to a gateway");
-                return Ok((Running::Unit(process.watched()?), line));
+                return Ok((Running::Unit(process.watched()?), line, pid));
             }
             Err(error) => tracing::warn!(%error, "refused to hand out listening sockets"),
         }
     }
 }
 
-fn take(line: &UnixStream, listeners: &[TcpListener]) -> io::Result<(Process, i32)> {
+fn take(line: &UnixStream, listeners: &[OwnedFd]) -> io::Result<(Process, i32)> {
     let peer = Peer::of(line).map_err(io::Error::other)?;
     if peer.uid.0 != nix::unistd::geteuid().as_raw() {
         return Err(io::ErrorKind::PermissionDenied.into());

@@ -42,7 +42,7 @@ use countersign_ipc::room;
 use countersign_ipc::server_protocol::{self as ipc, Empty};
 
 /// Connections of all callers at a time; each instance holds one.
-const CALLERS_MAX: usize = 4_096;
+pub(crate) const CALLERS_MAX: usize = 4_096;
 
 /// Longest body of an operation, in bytes. An RSA-4096 key as base64 is under 1 KiB.
 const IPC_BODY_MAX: usize = 16 * 1024;
@@ -145,6 +145,7 @@ pub(crate) async fn serve_everybody(server: Arc<Server>, listener: UnixListener)
         };
         let (server, caller) = (Arc::clone(&server), Arc::new(caller));
         tokio::spawn(async move {
+            let _counted = server.metrics.callers.hold();
             let service = |request| operation(Arc::clone(&server), Arc::clone(&caller), peer.uid, request);
             if let Err(error) = serve_connection(stream, service, &Limits::LOCAL).await {
                 tracing::debug!(uid = %peer.uid, %error, "connection of a local caller broke");

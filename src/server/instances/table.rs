@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::launch::{LaunchFailure, Launched, Launcher};
 use super::log::InstanceLog;
+use super::phase::{InstanceCounts, Phase};
 use countersign_home::accounts::Account;
 use countersign_ipc::gateway_protocol::{InstanceAddress, SocketAddress, Whereabouts};
 use countersign_ipc::instance_line::{FromInstance, ToInstance, hear, say};
@@ -64,6 +65,7 @@ pub(crate) struct Instances {
 #[derive(Debug, Default)]
 struct Slots {
     launched: u64,
+    failed: u64,
     by_uid: HashMap<Uid, Slot>,
     /// Recent failures. An entry is removed when an instance of that uid has lasted.
     failures: HashMap<Uid, Failures>,
@@ -84,19 +86,6 @@ struct Failures {
     in_a_row: u32,
     back_off: Duration,
     not_before: Instant,
-}
-
-/// The state of an instance.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
-    /// The process was started.
-    Launched,
-    /// It serves its socket.
-    Ready,
-    /// It was told to stop.
-    Stopping,
-    /// The process is gone.
-    Gone,
 }
 
 /// How far a launched process has reported to be.
@@ -133,6 +122,12 @@ impl Instances {
     pub(crate) fn new(launcher: Launcher) -> (Arc<Self>, mpsc::UnboundedReceiver<Uid>) {
         let (gone, receiver) = mpsc::unbounded_channel();
         (Arc::new(Self { launcher, slots: Mutex::default(), gone }), receiver)
+    }
+
+    pub(crate) fn counts(&self) -> InstanceCounts {
+        let slots = self.lock();
+        let phases = slots.by_uid.values().map(|slot| *slot.phase.borrow()).collect();
+        InstanceCounts { phases, launched: slots.launched, failed: slots.failed }
     }
 
     /// The address of a uid's instance.
@@ -383,6 +378,9 @@ impl Instances {
     /// Counts failures, so that an instance that cannot start is not started for every request.
     fn count(&self, uid: Uid, is_clean: bool, launched: Instant, ended: Instant) {
         let mut slots = self.lock();
+        if !is_clean {
+            slots.failed = slots.failed.saturating_add(1);
+        }
         if is_clean || ended.saturating_duration_since(launched) >= LASTED {
             slots.failures.remove(&uid);
             return;

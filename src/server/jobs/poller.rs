@@ -62,7 +62,9 @@ pub(crate) async fn run(server: Arc<Server>, commands: Commands) {
         }
         let is_idle = server.jobs.is_empty();
         if !is_idle {
-            match round(&server, &commands).await {
+            let polled = round(&server, &commands).await;
+            server.metrics.slurm_polls.observe(began.elapsed());
+            match polled {
                 Ok(()) => {
                     if !was_answered {
                         tracing::info!("Slurm answers again");
@@ -71,6 +73,7 @@ pub(crate) async fn run(server: Arc<Server>, commands: Commands) {
                     wait = poll.max(began.elapsed().saturating_mul(SHARE.saturating_sub(1)));
                 }
                 Err(failure) => {
+                    server.metrics.slurm_poll_failures.add_one();
                     if was_answered {
                         log_failure("Slurm does not answer: every job keeps its state", &failure);
                     }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use countersign_keys::keyring::KeyState;
+use countersign_keys::keyring::{KeyRecord, KeyState};
 use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::rand::Rng as _;
 

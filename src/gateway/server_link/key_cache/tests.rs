@@ -1,7 +1,8 @@
 //! Tests of the key cache: what it keeps and what it forgets.
 
 use super::*;
-use countersign_ipc::gateway_protocol::SocketAddress;
+use countersign_ipc::gateway_protocol::{SocketAddress, Whereabouts};
+use countersign_keys::keyring::{Algorithm, KeyRecord, Protocol};
 use countersign_keys::time::Timestamp;
 use p256::pkcs8::EncodePublicKey;
 
