@@ -30,7 +30,10 @@ use countersign_ipc::server_protocol::{
 pub(crate) async fn make(server: &Arc<Server>, uid: Uid, made: LinkMade) -> Result<Empty, Refusal> {
     let LinkMade { username, name, number } = made;
     may_change(server, uid, &username)?;
-    let link = Link { name, username, uid, core_id: number, created: server.clock.now()? };
+    // A creation that its owner repeats takes the link from no job.
+    let known = server.records.link(&name)?.filter(|known| known.username == username && known.uid == uid);
+    let created = known.map_or(server.clock.now()?, |known| known.created);
+    let link = Link { name, username, uid, core_id: number, created };
     note(server, uid, LINKS_MAKE, &link.username, &format!("public link {}", link.name))?;
     let (records, kept) = (Arc::clone(&server.records), link.clone());
     let work = move || {
@@ -121,13 +124,14 @@ impl Server {
     }
 }
 
-/// The job that has a link: of those that were reported with it and have not ended, the first.
+/// The job that has a link: of those that were reported with it and have not ended, the first. One
+/// from before the link's creation had another of that name, which its owner has deleted.
 fn with_job<T>(server: &Server, link: &Link, read: impl Fn(&Tracked) -> T) -> Option<T> {
     let jobs = server.jobs.lock();
     let has_it = |tracked: &&Tracked| {
         let job = &tracked.job;
         let is_owners = job.uid == link.uid && job.username == link.username && job.is_verified;
-        is_owners && job.end.is_none() && job.links.contains(&link.name)
+        is_owners && job.end.is_none() && job.recorded >= link.created && job.links.contains(&link.name)
     };
     jobs.values().filter(has_it).min_by_key(|tracked| (tracked.job.recorded, tracked.job.core_id.clone())).map(read)
 }

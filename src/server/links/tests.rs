@@ -1,5 +1,7 @@
 //! Tests of public links: whose they are, and where they lead.
 
+use std::sync::atomic::Ordering;
+
 use countersign_keys::identity::CoreLinkId;
 use countersign_keys::store::jobs::Job;
 use countersign_keys::time::Timestamp;
@@ -134,6 +136,22 @@ async fn j07_a_deleted_link_leads_nowhere_and_the_gateway_is_told() {
     assert_eq!(told.iter().filter(|ended| matches!(ended, Ended::Link { .. })).count(), 1);
     // The name is free again; the job that had it has lost it.
     make(&test.server, BOB, made("bob#1", "paper", "10")).await.unwrap();
+    assert_eq!(target(&test, "paper"), None);
+}
+
+#[tokio::test]
+async fn j07_a_deleted_link_that_is_made_again_leads_to_no_earlier_job() {
+    let test = connected(LINKS).await;
+    let make = async |core_id: &str| make(&test.server, ALICE, made("alice#1", "paper", core_id)).await.unwrap();
+    make("7").await;
+    track(&test, job("2", ALICE, "alice#1", &["paper"]));
+    test.now.fetch_add(60, Ordering::SeqCst);
+    // Its owner repeats the creation, because Core has forgotten it.
+    make("8").await;
+    assert_eq!(target(&test, "paper").as_deref(), Some("alice#1 2"));
+    let deleted = LinkRemoved { username: user("alice#1"), number: number("8") };
+    remove(&test.server, ALICE, deleted).await.unwrap();
+    make("9").await;
     assert_eq!(target(&test, "paper"), None);
 }
 
