@@ -1,13 +1,15 @@
 //! Metrics of a running centre, and the page for administrators about them.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::support::test_site::TestSite;
+use crate::support::test_site::{Part, TestSite, said};
 use countersign_metrics::{FAMILIES, Family};
 
 /// The page for administrators.
@@ -52,6 +54,115 @@ fn w01_the_page_has_every_metric_and_no_other() {
     } else {
         assert!(page == mended, "{PAGE} is not what the program has: COUNTERSIGN_MEND=1 writes it");
     }
+}
+
+/// What administrators take over: rules and a dashboard.
+const RULES: &str = include_str!("../deploy/prometheus/countersign.rules.yml");
+const DASHBOARD: &str = include_str!("../deploy/grafana/countersign.json");
+
+/// The names of metrics in a text, without the suffixes of a histogram's series.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let is_part = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let words = text.split(|letter| !is_part(letter)).filter(|word| word.starts_with("countersign_"));
+    words
+        .map(|word| ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word))
+        .collect()
+}
+
+#[test]
+fn w01_rules_and_dashboard_ask_for_metrics_that_exist() {
+    for (what, text) in [("rules", RULES), ("dashboard", DASHBOARD)] {
+        let named = metrics_in(text);
+        assert!(named.len() > 10, "{what}: {named:?}");
+        let unknown: Vec<_> =
+            named.iter().filter(|name| !FAMILIES.iter().any(|family| family.name == **name)).collect();
+        assert!(unknown.is_empty(), "{what}: {unknown:?}");
+    }
+}
+
+#[test]
+fn w01_every_alert_has_its_line_on_the_page() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
+    let alerts: Vec<&str> = RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    for alert in &alerts {
+        assert!(page.contains(&format!("\n| `{alert}` | ")), "{alert}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `Countersign")).count();
+    assert_eq!(rows, alerts.len(), "a line of an alert that is not there");
+}
+
+/// Debian's Prometheus reads the rules, scrapes a running centre, and fires what it should.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn w01_prometheus_takes_the_rules_and_scrapes_a_running_centre() {
+    let directory = tempfile::tempdir().unwrap();
+    let (address, own) = (free_address(), free_address());
+    let rules = directory.path().join("countersign.rules.yml");
+    std::fs::write(&rules, RULES).unwrap();
+    let config = directory.path().join("prometheus.yml");
+    let text = format!(
+        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [{}]\nscrape_configs:\n  - job_name: \
+         countersign\n    static_configs: [{{ targets: [\"{address}\"] }}]\n",
+        rules.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let checked = Command::new("promtool").args(["check", "config"]).arg(&config).output().unwrap();
+    assert!(checked.status.success(), "{}", said(&checked));
+
+    let centre = TestSite::open_with(&format!("[metrics]\nlisten = \"{address}\"\n")).await;
+    let alice = centre.connect("alice").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+    let text = scrape(address).await;
+    let body = text.split_once("\r\n\r\n").unwrap().1;
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), as_prometheus_text(body).as_bytes()).unwrap();
+    let linted = promtool.wait_with_output().unwrap();
+    assert!(linted.status.success(), "{}", said(&linted));
+
+    let mut prometheus = tokio::process::Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
+        .arg(format!("--web.listen-address={own}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let query = async |expression: &str| {
+        let Ok(stream) = TcpStream::connect(own).await else { return 0 };
+        let answer = ask(stream, &format!("/api/v1/query?query={expression}")).await;
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        let found: serde_json::Value = serde_json::from_str(body.trim()).unwrap_or_default();
+        found["data"]["result"].as_array().map_or(0, Vec::len)
+    };
+    centre.until("Prometheus has scraped the centre", async || query("countersign_server_users").await == 1).await;
+    assert_eq!(query("up==1").await, 1);
+    assert_eq!(query("countersign_gateway_server_answers==1").await, 1);
+    assert_eq!(query("ALERTS").await, 0);
+    assert!(query("countersign_gateway_decisions_total%7Blane=%22core%22%7D").await > 0);
+    prometheus.kill().await.unwrap();
+}
+
+/// The older text format, which `promtool check metrics` reads: it knows no `# EOF`, and names a
+/// counter with its suffix.
+fn as_prometheus_text(text: &str) -> String {
+    let counters: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let line = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+        ["#", "EOF"] => String::new(),
+        ["#", what, name, ref rest @ ..] if counters.contains(name) => {
+            format!("# {what} {name}_total {}\n", rest.join(" "))
+        }
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 fn free_address() -> SocketAddr {
@@ -102,7 +213,7 @@ async fn w01_one_scrape_tells_of_gateway_and_server() {
     // The address serves nothing else.
     assert!(ask(TcpStream::connect(address).await.unwrap(), "/healthz/x").await.starts_with("HTTP/1.1 404 "));
     // The gateway ends, and its successor serves the same address.
-    centre.kill(crate::support::test_site::Part::Gateway);
+    centre.kill(Part::Gateway);
     centre
         .until("another gateway is counted", async || {
             value(&scrape(address).await, "server_gateway_starts_total") == Some("2.0")

@@ -22,6 +22,7 @@ accounts munged munge
 accounts mariadbd mariadb-server
 accounts go golang-go
 accounts nginx nginx
+accounts promtool prometheus
 accounts haproxy haproxy
 accounts slowhttptest slowhttptest
 accounts testssl testssl.sh
