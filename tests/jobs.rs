@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::slurm::Slurm;
 use crate::support::stream::{self, Browser, Terminal};
-use crate::support::test_site::{PROVIDER, Person, TestSite, said};
+use crate::support::test_site::{PROVIDER, Part, Person, TestSite, said};
 use countersign_portal::core::{JobDeed, applications, rewriting};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Answer, Deed, DirectPage, jws, malicious};
@@ -371,11 +371,11 @@ async fn j02_a_job_is_lengthened_and_suspended_by_its_user_alone() {
     assert!(!attached.is_ok() && !attached.text("why").is_empty(), "{attached:?}");
 }
 
-/// Kills the instance at many points of submissions. Each job that Core was told of runs once; each
-/// of which it was not told does not run; all are on record.
+/// Kills the instance, and each fourth time the server and with it the gateway, at many points of
+/// submissions. Each job that Core was told of runs once; none runs that is not on record.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
-async fn j05_a_killed_instance_starts_no_job_twice_and_loses_none() {
+async fn j05_kills_of_instance_and_server_start_no_job_twice_and_lose_none() {
     let site = Site::open_with_static_instances().await;
     let mut told = Vec::new();
     for round in 0..kills() {
@@ -385,7 +385,11 @@ async fn j05_a_killed_instance_starts_no_job_twice_and_loses_none() {
         let killing = async {
             // From before the record to after the answer: a submission takes about 100 ms here.
             tokio::time::sleep(Duration::from_millis(u64::from(round * 37 % 160))).await;
-            site.centre.kill_static_instances().await;
+            if round % 4 == 3 {
+                site.centre.kill(Part::Server);
+            } else {
+                site.centre.kill_static_instances().await;
+            }
         };
         let (answer, ()) = tokio::join!(sending, killing);
         told.push((number, answer.is_ok_and(|answer| answer.is_ok())));
@@ -415,7 +419,7 @@ async fn j05_a_killed_instance_starts_no_job_twice_and_loses_none() {
     assert!(told.iter().any(|(_, was_told)| *was_told) && told.iter().any(|(_, was_told)| !was_told), "{told:?}");
 }
 
-/// How often the instance is killed.
+/// How often one of them is killed.
 fn kills() -> u32 {
     std::env::var("COUNTERSIGN_KILLS").map_or(100, |kills| kills.parse().unwrap())
 }

@@ -99,6 +99,11 @@ impl Site {
         let web = format!("web = {{ prefix = \"app-\", suffix = \".localhost\" }}\n{gateway}");
         let tables = format!("{}{tables}", slurm.tables());
         let centre = TestSite::furnish_at(Endpoint::plain, &web, &tables).await.opened().await;
+        Self::of(slurm, centre).await
+    }
+
+    /// A site whose first user is connected and served.
+    pub(crate) async fn of(slurm: Slurm, centre: TestSite) -> Self {
         let alice = centre.connect("alice").await;
         let site = Self { slurm, centre, alice };
         site.until_served(&site.alice).await;
@@ -144,7 +149,7 @@ impl Site {
     }
 
     /// Starts a job of an application that is approved first, and waits until it runs.
-    async fn start(&self, person: &Person, number: &str, nodes: u32, application: &Value) {
+    pub(crate) async fn start(&self, person: &Person, number: &str, nodes: u32, application: &Value) {
         let answer = self.submit(person, number, &Self::specification(nodes), application).await;
         self.until_running(number, &answer).await;
     }

@@ -28,7 +28,7 @@ impl std::fmt::Debug for TestCertificate {
 }
 
 impl TestCertificate {
-    /// Makes an authority and a certificate for `name`.
+    /// Makes an authority and a certificate for `name` and the names below `apps.` of it.
     ///
     /// # Errors
     /// [`Fault::Certificate`] if no certificate can contain `name`.
@@ -60,7 +60,7 @@ impl TestCertificate {
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
         let certificate =
-            CertificateParams::new(vec![name.to_owned(), format!("*.{name}")])?.signed_by(&key, &authority)?;
+            CertificateParams::new(vec![name.to_owned(), format!("*.apps.{name}")])?.signed_by(&key, &authority)?;
         Ok(Self { authority_pem: authority.pem(), certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 }

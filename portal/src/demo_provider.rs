@@ -208,7 +208,7 @@ impl DemoProvider {
             control.origin(),
             self.port,
             // Browsers take every name below `localhost` for this machine.
-            self.slurm.as_ref().map_or("", |_| "web = { prefix = \"app-\", suffix = \".localhost\" }\n"),
+            self.slurm.as_ref().map_or("", |_| "web = { prefix = \"app-\", suffix = \".apps.localhost\" }\n"),
             serde_json::json!(self.step_up),
             self.slurm.as_ref().map(Slurm::tables).unwrap_or_default(),
             self.ipc().display(),

@@ -164,7 +164,7 @@ test("j01 extension: a job is asked about, started, followed, extended, entered 
   for (let time = 0; time < 2; time += 1) {
     await again.bringToFront();
     await again.click("#interface");
-    const tab = await until("the interface opens", async () => (await firefox.pages()).find((one) => one.url().includes(`//app-${second}-0.localhost`)));
+    const tab = await until("the interface opens", async () => (await firefox.pages()).find((one) => one.url().includes(`//app-${second}-0.apps.localhost`)));
     await shows(tab, "h1", "A board of mine");
     await tab.close();
   }

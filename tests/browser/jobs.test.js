@@ -175,7 +175,7 @@ test("j08 extension: a web interface opens with a signature, again without a que
     const opening = page.context().waitForEvent("page");
     await page.locator("#interface").click();
     const tab = await opening;
-    assert.deepEqual(await board(tab), [`app-${number}-0.localhost`, "/"]);
+    assert.deepEqual(await board(tab), [`app-${number}-0.apps.localhost`, "/"]);
     assert.equal(await tab.evaluate(() => document.cookie), "");
     await tab.reload();
     await board(tab);
@@ -289,7 +289,7 @@ test("j08 signer: a web interface opens with a signature", async () => {
   await press(`Open interface: job ${id}`);
   const tab = await opening;
   await alice.sayYes();
-  assert.deepEqual(await board(tab), [`app-${id}-0.localhost`, "/"]);
+  assert.deepEqual(await board(tab), [`app-${id}-0.apps.localhost`, "/"]);
   await tab.close();
   await press(`End: job ${id}`);
   await alice.sayYes();

@@ -1,0 +1,231 @@
+//! Figures of jobs on a real Slurm, beside what a user does by hand: `bench/slurm` takes them.
+//!
+//! Everything runs in one installation, turn by turn, so that ratios mean something on a busy
+//! machine.
+
+#![allow(clippy::print_stdout, reason = "the figures are what it is run for")]
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::jobs_web::Site;
+use crate::support::slurm::Slurm;
+use crate::support::test_site::{PROVIDER, TestSite, free_address, write_file};
+use bytes::Bytes;
+use countersign_portal::line::Line;
+use countersign_portal::{Endpoint, TestCertificate};
+use http_body_util::Full;
+use tokio::process::{Child, Command};
+
+/// Turns of each measurement.
+const ROUNDS: usize = 5;
+
+/// Requests of a turn, one after the other on each of [`CONNECTIONS`].
+const REQUESTS: usize = 400;
+const CONNECTIONS: usize = 4;
+
+/// Size of the large file, in bytes.
+const LARGE: usize = 64 << 20;
+
+/// How often it looks for what it waits for.
+const LOOK: Duration = Duration::from_millis(10);
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Serves a small and a large file with nginx, at the port that the job was given.
+const SERVER: &str = r#"mkdir served logs
+echo small >served/small
+head -c 67108864 /dev/zero >served/large
+cat >nginx.conf <<EOF
+daemon off; worker_processes 1; pid nginx.pid; error_log stderr crit;
+events {}
+http {
+  access_log off; keepalive_requests 1000000;
+  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
+  server { listen 127.0.0.1:$UCLOUD_PORT; root $PWD/served; }
+}
+EOF
+exec /usr/sbin/nginx -p "$PWD" -c nginx.conf
+"#;
+
+/// The shortest, the middle and the longest of some figures.
+fn spread(mut figures: Vec<f64>) -> String {
+    figures.sort_by(f64::total_cmp);
+    format!("{:.3} ({:.3} to {:.3})", figures[figures.len() / 2], figures[0], figures[figures.len() - 1])
+}
+
+fn ratios(ours: &[f64], theirs: &[f64]) -> String {
+    spread(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect())
+}
+
+async fn over_tls(certificate: &TestCertificate) -> Site {
+    let slurm = Slurm::start(&["alice", "bob"]).await;
+    let gateway = "web = { prefix = \"app-\", suffix = \".apps.localhost\" }\n\
+                   tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }";
+    let endpoint = |address| Endpoint::tls(address, "localhost", &certificate.authority_pem).unwrap();
+    let centre = TestSite::furnish_at(endpoint, gateway, &slurm.tables()).await;
+    write_file(&centre.config.with_file_name("fullchain.pem"), &certificate.certificate_pem, 0o644, None);
+    write_file(&centre.config.with_file_name("key.pem"), &certificate.key_pem, 0o600, Some("ucloud"));
+    Site::of(slurm, centre.opened().await).await
+}
+
+/// Milliseconds from the order until Slurm says that the job of this name runs.
+async fn until_slurm_runs(site: &Site, name: &str, begun: Instant) -> f64 {
+    loop {
+        let states = site.slurm.run(&["squeue", "-h", "-t", "RUNNING", "-o", "%j"]).await;
+        if states.lines().any(|line| line == name) {
+            return begun.elapsed().as_secs_f64() * 1e3;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A job from the order to its first breath: through UCloud, and with `sbatch` and `squeue`.
+async fn submissions(site: &Site) {
+    let application = Site::application("BATCH", "exec sleep 600\n");
+    let (mut at_slurm, mut at_core, mut by_hand) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let number = site.centre.control.add_job(&site.alice.username, None);
+        let begun = Instant::now();
+        let answer = site.submit(&site.alice, &number, &Site::specification(1), &application).await;
+        let ours = until_slurm_runs(site, &number, begun).await;
+        assert!(answer.is_ok(), "{answer:?}");
+        let is_told = || site.centre.control.jobs().iter().any(|job| job.id == number && job.state == "RUNNING");
+        while !is_told() {
+            tokio::time::sleep(LOOK).await;
+        }
+        let told = begun.elapsed().as_secs_f64() * 1e3;
+        let begun = Instant::now();
+        let name = format!("by-hand-{round}");
+        site.slurm.submit(&site.centre, "alice", &format!("--job-name={name}"), "exec sleep 600").await;
+        let theirs = until_slurm_runs(site, &name, begun).await;
+        // The first turn wakes everything.
+        if round > 0 {
+            at_slurm.push(ours);
+            at_core.push(told);
+            by_hand.push(theirs);
+        }
+        site.slurm.order("root scancel --user=alice").await;
+    }
+    println!("ms from the order until the job runs at Slurm: {}", spread(at_slurm.clone()));
+    println!("ms from the order until UCloud is told (Slurm is asked each second): {}", spread(at_core));
+    println!("ms from sbatch until squeue says that it runs: {}", spread(by_hand.clone()));
+    println!("ratio: {}", ratios(&at_slurm, &by_hand));
+}
+
+/// Requests a second of a small file, and MiB a second of the large one.
+async fn load(endpoint: &Endpoint, cookie: &str) -> (f64, f64) {
+    let request = |path: &str| http::Request::get(path).header("cookie", cookie).body(Full::new(Bytes::new())).unwrap();
+    let one = async || {
+        let line = Line::new(endpoint.clone(), PATIENCE);
+        for _ in 0..REQUESTS {
+            assert_eq!(line.send(request("/small")).await.unwrap().status, 200);
+        }
+    };
+    let begun = Instant::now();
+    futures_util::future::join_all((0..CONNECTIONS).map(|_| one())).await;
+    let total = f64::from(u32::try_from(REQUESTS * CONNECTIONS).unwrap());
+    let per_second = total / begun.elapsed().as_secs_f64();
+    let line = Line::new(endpoint.clone(), PATIENCE);
+    let begun = Instant::now();
+    assert_eq!(line.send(request("/large")).await.unwrap().bytes.len(), LARGE);
+    (per_second, 64.0 / begun.elapsed().as_secs_f64())
+}
+
+/// The port at which `ssh -L` forwards to the application, as alice.
+async fn forwarded(site: &Site, to: u16) -> (u16, [Child; 2]) {
+    let folder = Path::new("/run/tmp/ssh");
+    let (daemon, local) = (free_address().port(), free_address().port());
+    let script = format!(
+        "set -e; mkdir -p {0} /run/sshd; cd {0}; ssh-keygen -q -t ed25519 -N '' -f host; ssh-keygen -q -t ed25519 -N '' -f own; \
+         cp own.pub keys; chmod 755 . ; chmod 644 keys; chown alice own; usermod -p '*' alice",
+        folder.display()
+    );
+    let made = Command::new("sh").args(["-c", &script]).output().await.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let options = |port: u16| {
+        [
+            format!("Port={port}"),
+            "ListenAddress=127.0.0.1".to_owned(),
+            format!("HostKey={}/host", folder.display()),
+            format!("AuthorizedKeysFile={}/keys", folder.display()),
+            "PidFile=none".to_owned(),
+            "StrictModes=no".to_owned(),
+            "UsePAM=no".to_owned(),
+        ]
+    };
+    let mut sshd = Command::new("/usr/sbin/sshd");
+    sshd.args(["-D", "-e", "-f", "/dev/null"]).kill_on_drop(true).stderr(Stdio::null());
+    for option in options(daemon) {
+        sshd.args(["-o", &option]);
+    }
+    let sshd = sshd.spawn().unwrap();
+    let mut ssh = Command::new("setpriv");
+    ssh.args([
+        "--reuid=alice",
+        "--regid=alice",
+        "--clear-groups",
+        "ssh",
+        "-N",
+        "-F",
+        "/dev/null",
+        "-p",
+        &daemon.to_string(),
+    ]);
+    ssh.args(["-i", &format!("{}/own", folder.display()), "-o", "StrictHostKeyChecking=no"]);
+    ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectionAttempts=30"]);
+    ssh.args(["-L", &format!("127.0.0.1:{local}:127.0.0.1:{to}"), "alice@127.0.0.1"]).kill_on_drop(true);
+    let ssh = ssh.spawn().unwrap();
+    let listens = async || tokio::net::TcpStream::connect(("127.0.0.1", local)).await.is_ok();
+    site.centre.until("ssh forwards", listens).await;
+    (local, [sshd, ssh])
+}
+
+/// A web application of a job through the gateway and the relay's step, and through `ssh -L`.
+async fn web(site: &Site, certificate: &TestCertificate) {
+    site.start(&site.alice, "5", 1, &Site::application("WEB", SERVER)).await;
+    let port = site.port(&site.alice, "5").await;
+    let asked = site.ask(&site.alice, "5", 0, "WEB", None).await;
+    let (host, token) = Site::address(&asked, "redirectClientTo");
+    let name = host.split(':').next().unwrap();
+    let gateway = Endpoint::tls(site.centre.address, name, &certificate.authority_pem).unwrap();
+    let target = format!("/ucloud/{PROVIDER}/authorize-app?token={token}&intent={}", site.proof(&site.alice, &token));
+    let opening = http::Request::get(target).body(Full::new(Bytes::new())).unwrap();
+    let opened = Line::new(gateway.clone(), PATIENCE).send(opening).await.unwrap();
+    assert_eq!(opened.status, 303, "{opened:?}");
+    let cookie = opened.header("set-cookie").split(';').next().unwrap().to_owned();
+    let answers = async || {
+        let request = http::Request::get("/small").header("cookie", &cookie).body(Full::new(Bytes::new())).unwrap();
+        Line::new(gateway.clone(), PATIENCE).send(request).await.is_ok_and(|answer| answer.status == 200)
+    };
+    site.centre.until("the application answers", answers).await;
+    let (local, processes) = forwarded(site, port).await;
+    let ssh = Endpoint::plain(([127, 0, 0, 1], local).into());
+    let (mut ours, mut theirs) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for round in 0..=ROUNDS {
+        let (by_gateway, by_ssh) = (load(&gateway, &cookie).await, load(&ssh, "a=b").await);
+        if round > 0 {
+            ours.0.push(by_gateway.0);
+            ours.1.push(by_gateway.1);
+            theirs.0.push(by_ssh.0);
+            theirs.1.push(by_ssh.1);
+        }
+    }
+    drop(processes);
+    println!("requests/s through gateway and relay: {}", spread(ours.0.clone()));
+    println!("requests/s through ssh -L: {}", spread(theirs.0.clone()));
+    println!("ratio: {}", ratios(&ours.0, &theirs.0));
+    println!("MiB/s through gateway and relay: {}", spread(ours.1.clone()));
+    println!("MiB/s through ssh -L: {}", spread(theirs.1.clone()));
+    println!("ratio: {}", ratios(&ours.1, &theirs.1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes figures: run by bench/slurm"]
+async fn figures_of_jobs() {
+    let certificate = TestCertificate::make("localhost").unwrap();
+    let site = over_tls(&certificate).await;
+    submissions(&site).await;
+    web(&site, &certificate).await;
+}
