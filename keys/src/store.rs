@@ -71,11 +71,13 @@ pub enum Table {
     Links,
     /// By username, a zero byte and Core's id of the link: the same.
     LinkIds,
+    /// By the remainder of Core's id, big-endian: [`jobs::EndedJob`].
+    EndedJobs,
 }
 
 impl Table {
     /// Every table. An implementation keeps them apart.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -94,6 +96,7 @@ impl Table {
         Self::Jobs,
         Self::Links,
         Self::LinkIds,
+        Self::EndedJobs,
     ];
 
     /// Whether the seal covers it ([`seal`]): every table except the one that is not written
@@ -125,6 +128,7 @@ impl Table {
             Self::Jobs => "jobs",
             Self::Links => "links",
             Self::LinkIds => "link_ids",
+            Self::EndedJobs => "ended_jobs",
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod decide;
 mod forecast;
 pub(crate) mod operator;
 pub(crate) mod poller;
+pub(crate) mod reconcile;
 mod records;
 pub(crate) mod reports;
 pub(crate) mod table;

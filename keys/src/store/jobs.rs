@@ -3,6 +3,8 @@
 //!
 //! The key is Core's id and the uid. Core's ids are guessable, so an account that reports another
 //! account's id must not take its place.
+//!
+//! An end that Core was told is kept for a month, because Core may lose it.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,12 @@ pub struct Target {
     /// Where it listens.
     pub port: u16,
 }
+
+/// Most ends that are kept. Each has a place by its id, and the next job of that place takes it.
+pub const ENDED_MAX: u64 = 20_000;
+
+/// How long an end is kept, in seconds.
+pub const ENDED_KEPT_S: i64 = 30 * 86_400;
 
 /// A job.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -80,6 +88,22 @@ pub struct Job {
     pub updates: u32,
     /// How it ended: Core's word and a sentence. It is forgotten when Core was told.
     pub end: Option<(String, String)>,
+}
+
+/// The end of a job, which Core was told.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndedJob {
+    /// Core's id.
+    pub core_id: CoreJobId,
+    /// The user whose job Core said it was.
+    pub username: Username,
+    /// Core's word.
+    pub state: String,
+    /// A sentence.
+    pub words: String,
+    /// When Core was told.
+    pub told: Timestamp,
 }
 
 /// A change that the rules do not allow.
@@ -140,11 +164,51 @@ impl<S: Store> Registry<S> {
     pub fn forget_job(&self, core_id: &CoreJobId, uid: Uid) -> Result<(), StoreFailure> {
         self.write(|transaction| transaction.remove(Table::Jobs, &key_of(core_id, uid)))
     }
+
+    /// Removes a job of whose end Core was told at that time, and keeps the end.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn end_job(&self, job: &Job, told: Timestamp) -> Result<(), StoreFailure> {
+        let (core_id, username) = (job.core_id.clone(), job.username.clone());
+        let ended = job.end.clone().map(|(state, words)| EndedJob { core_id, username, state, words, told });
+        self.write(|transaction| {
+            if let Some(ended) = &ended {
+                put(transaction, Table::EndedJobs, &place_of(&job.core_id), ended)?;
+            }
+            transaction.remove(Table::Jobs, &key_of(&job.core_id, job.uid))
+        })
+    }
+
+    /// The ends that Core was told since then. Earlier ones are removed.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn keep_ended_jobs(&self, since: Timestamp) -> Result<Vec<EndedJob>, StoreFailure> {
+        let count = usize::try_from(ENDED_MAX).unwrap_or(usize::MAX);
+        let entries = self.store().scan(Table::EndedJobs, b"", None, count)?;
+        let mut kept = Vec::new();
+        for (place, value) in entries {
+            let ended: EndedJob = decode(Table::EndedJobs, &value)?;
+            if ended.told >= since {
+                kept.push(ended);
+            } else {
+                self.write(|transaction| transaction.remove(Table::EndedJobs, &place))?;
+            }
+        }
+        Ok(kept)
+    }
 }
 
-/// An id has only digits, so the zero byte ends it.
-/// Where the record of a job stands in [`Table::Jobs`].
+/// Where the record of a job stands in [`Table::Jobs`]. An id has only digits, so the zero byte
+/// ends it.
 #[must_use]
 pub fn key_of(core_id: &CoreJobId, uid: Uid) -> Vec<u8> {
     [core_id.as_str().as_bytes(), &[0], &uid.0.to_be_bytes()].concat()
+}
+
+/// Where the end of a job stands in [`Table::EndedJobs`].
+fn place_of(core_id: &CoreJobId) -> [u8; 8] {
+    let number: u64 = core_id.as_str().parse().unwrap_or(0);
+    (number % ENDED_MAX).to_be_bytes()
 }

@@ -264,7 +264,8 @@ fn revocations(
         | Table::Tasks
         | Table::Jobs
         | Table::Links
-        | Table::LinkIds => Ok(Vec::new()),
+        | Table::LinkIds
+        | Table::EndedJobs => Ok(Vec::new()),
     }
 }
 

@@ -246,6 +246,16 @@ impl Control {
         self.shared.process.jobs.insert(created_by, project)
     }
 
+    /// Creates a job of a user under an id that the test chooses.
+    pub fn put_job(&self, id: &str, created_by: &str) {
+        self.shared.process.jobs.put(id, created_by, None);
+    }
+
+    /// Gives a job another state, as a Core does that has lost its last updates.
+    pub fn set_job_state(&self, id: &str, state: &str) {
+        self.shared.process.jobs.set_state(id, state);
+    }
+
     /// Forgets a job, as Core does when the provider's answer to its creation came too late.
     pub fn remove_job(&self, id: &str) {
         self.shared.process.jobs.remove(id);
@@ -420,7 +430,7 @@ impl Shared {
                 }
             }
             ("GET", "/api/jobs/control/browse") if self.is_known(bearer) => {
-                reply(StatusCode::OK, &self.process.jobs.browse())
+                reply(StatusCode::OK, &self.process.jobs.browse(parts.uri.query().unwrap_or_default()))
             }
             ("POST", "/api/providers/resources/checkExistence") if self.is_known(bearer) => {
                 reply(StatusCode::OK, &self.process.jobs.check_existence(&body))

@@ -3,6 +3,7 @@
 //! Appends every update that applies, also a repeated one. One unknown id refuses a whole request.
 //! After a final state only another final state is taken.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,10 @@ use serde_json::{Value, json};
 
 /// The id of the first job. A real Core has given others before.
 const FIRST: u64 = 54_112;
+
+/// Jobs on a page if the provider does not say how many, and most of them.
+const PAGE_DEFAULT: usize = 50;
+const PAGE_MAX: usize = 1_000;
 
 /// The states after which only another of them is taken.
 const FINAL: [&str; 3] = ["SUCCESS", "FAILURE", "EXPIRED"];
@@ -58,10 +63,15 @@ impl Jobs {
 
     /// Creates a job, and returns its id.
     pub(super) fn insert(&self, created_by: &str, project: Option<&str>) -> String {
-        let mut jobs = self.lock();
         let id = FIRST.saturating_add(self.given.fetch_add(1, Ordering::Relaxed)).to_string();
+        self.put(&id, created_by, project);
+        id
+    }
+
+    /// Creates a job under this id.
+    pub(super) fn put(&self, id: &str, created_by: &str, project: Option<&str>) {
         let job = ShownJob {
-            id: id.clone(),
+            id: id.to_owned(),
             created_by: created_by.to_owned(),
             project: project.map(str::to_owned),
             state: "IN_QUEUE".to_owned(),
@@ -71,8 +81,14 @@ impl Jobs {
             time_allocation_ms: None,
             updates: 0,
         };
-        jobs.insert(id.clone(), job);
-        id
+        self.lock().insert(id.to_owned(), job);
+    }
+
+    /// Gives a job another state, of which its updates say nothing.
+    pub(super) fn set_state(&self, id: &str, state: &str) {
+        if let Some(job) = self.lock().get_mut(id) {
+            state.clone_into(&mut job.state);
+        }
     }
 
     /// Removes a job, as Core does when the provider's answer came too late.
@@ -115,10 +131,21 @@ impl Jobs {
         self.lock().get(id).map(ShownJob::to_json)
     }
 
-    /// The jobs that have not ended, on one page.
-    pub(super) fn browse(&self) -> Value {
-        let items: Vec<Value> = self.lock().values().filter(|job| !job.is_final()).map(ShownJob::to_json).collect();
-        json!({ "itemsPerPage": 250, "items": items, "next": null })
+    /// A page of jobs, the latest first: `itemsPerPage`, `next` and `filterState` of the query.
+    /// `next` is the id of the page's last job.
+    pub(super) fn browse(&self, query: &str) -> Value {
+        let of = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let asked = of("itemsPerPage").and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+        let per_page: usize = asked.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX);
+        let number = |id: &str| id.parse::<u64>().unwrap_or(0);
+        let before = of("next").map_or(u64::MAX, number);
+        let jobs = self.lock();
+        let mut listed: Vec<&ShownJob> = jobs.values().filter(|job| number(&job.id) < before).collect();
+        listed.retain(|job| of("filterState").is_none_or(|state| job.state == state));
+        listed.sort_by_key(|job| Reverse(number(&job.id)));
+        let next = listed.get(per_page).and_then(|_| listed.get(per_page.saturating_sub(1))).map(|job| &job.id);
+        let items: Vec<Value> = listed.iter().take(per_page).map(|job| job.to_json()).collect();
+        json!({ "itemsPerPage": per_page, "items": items, "next": next })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ShownJob>> {
@@ -195,7 +222,25 @@ mod tests {
         assert!(update(&jobs, &id, json!({ "state": "FAILURE" })));
         assert!(update(&jobs, &id, json!({ "state": "RUNNING" })));
         assert_eq!(jobs.all().remove(0).state, "FAILURE");
-        assert!(jobs.browse()["items"].as_array().is_some_and(Vec::is_empty));
+        assert!(jobs.browse("filterState=RUNNING")["items"].as_array().is_some_and(Vec::is_empty));
+        assert_eq!(jobs.browse("filterState=FAILURE")["items"].as_array().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn jobs_are_listed_in_pages_the_latest_first() {
+        let jobs = Jobs::default();
+        let ids: Vec<String> = (0..5).map(|_| jobs.insert("alice#1", None)).collect();
+        let page = |query: &str| {
+            let page = jobs.browse(query);
+            let listed = page["items"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned());
+            (listed.collect::<Vec<_>>(), page["next"].as_str().map(str::to_owned))
+        };
+        let (first, next) = page("itemsPerPage=2");
+        assert_eq!((first, &next), (vec![ids[4].clone(), ids[3].clone()], &Some(ids[3].clone())));
+        let (second, next) = page(&format!("itemsPerPage=2&next={}", next.unwrap()));
+        assert_eq!(second, [ids[2].clone(), ids[1].clone()]);
+        assert_eq!(page(&format!("itemsPerPage=2&next={}", next.unwrap())), (vec![ids[0].clone()], None));
+        assert_eq!(page("itemsPerPage=-1").0.len(), 5);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use countersign_ipc::body::{BodyError, read_body};
 /// Timeout of a whole call. Core's own calls to the provider have 5 s, and Core may be busy.
 const CALL_MAX: Duration = Duration::from_secs(15);
 
-/// Longest response read, in bytes. An access token has 600.
+/// Longest response read unless a call says more, in bytes. An access token has 600.
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// How long before its expiry an access token is replaced, in seconds. Core's live 10 minutes.
@@ -152,13 +152,14 @@ pub(crate) struct Call {
     query: String,
     /// `None` for a `GET`.
     body: Option<Bytes>,
+    answer_max: usize,
 }
 
 impl Call {
     /// A `POST` with this content as JSON.
     pub(crate) fn post(name: &'static str, content: &impl Serialize) -> Result<Self, CoreFailure> {
         let body = serde_json::to_vec(content).map_err(|error| CoreFailure::Request(error.into()))?;
-        Ok(Self { name, query: String::new(), body: Some(body.into()) })
+        Ok(Self { name, query: String::new(), body: Some(body.into()), answer_max: ANSWER_MAX })
     }
 
     /// A `GET` with these parameters.
@@ -176,7 +177,12 @@ impl Call {
                 }
             }
         }
-        Self { name, query, body: None }
+        Self { name, query, body: None, answer_max: ANSWER_MAX }
+    }
+
+    /// A call whose answer may have so many bytes.
+    pub(crate) fn with_answer_max(self, answer_max: usize) -> Self {
+        Self { answer_max, ..self }
     }
 }
 
@@ -258,7 +264,7 @@ impl CoreCalls {
     }
 
     async fn send(&self, call: &Call, bearer: Option<HeaderValue>) -> Result<Bytes, CoreFailure> {
-        let Call { name, query, body } = call;
+        let Call { name, query, body, answer_max } = call;
         let mut request = Request::builder().uri(format!("{}{name}{query}", self.origin.as_str()));
         request = match body {
             Some(_) => request.method(Method::POST).header(CONTENT_TYPE, "application/json"),
@@ -273,7 +279,7 @@ impl CoreCalls {
         let answered = async {
             let answer = self.client.request(request).await?;
             let status = answer.status();
-            let body = read_body(answer.into_body(), ANSWER_MAX).await?;
+            let body = read_body(answer.into_body(), *answer_max).await?;
             if status.is_success() { Ok(body) } else { Err(CoreFailure::Status { call: name, status }) }
         };
         tokio::time::timeout(CALL_MAX, answered).await.map_err(|_elapsed| CoreFailure::Slow)?

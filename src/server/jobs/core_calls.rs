@@ -3,11 +3,20 @@
 use countersign_keys::session::InterfaceKind;
 use countersign_keys::store::jobs::Target;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::core::client::CoreFailure;
 
 pub(super) const UPDATE: &str = "/api/jobs/control/update";
 pub(super) const RETRIEVE: &str = "/api/jobs/control/retrieve";
+pub(super) const BROWSE: &str = "/api/jobs/control/browse";
 pub(super) const CHECK_EXISTENCE: &str = "/api/providers/resources/checkExistence";
+
+/// Longest answer about one job, in bytes: its parameters have a whole script.
+pub(super) const JOB_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Longest page of jobs, in bytes.
+pub(super) const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A change that Core must be told.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,16 +61,17 @@ pub(super) struct Update<'u> {
 }
 
 impl<'u> Update<'u> {
+    pub(super) fn of_state(state: &'u str, words: &str) -> Self {
+        Self { state: Some(state), status: Some(words.to_owned()), ..Self::default() }
+    }
+
     pub(super) fn of(change: &'u Change) -> Self {
         match change {
             Change::Folder(folder) => Self { output_folder: Some(folder), ..Self::default() },
-            Change::State { state, words } | Change::End { state, words } => Self {
-                state: Some(state),
-                status: Some(words.clone()),
-                expected_different_state: Some(true),
-                ..Self::default()
-            },
             Change::Target(target) => Self { status: Some(target_line(target)), ..Self::default() },
+            Change::State { state, words } | Change::End { state, words } => {
+                Self { expected_different_state: Some(true), ..Self::of_state(state, words) }
+            }
             Change::Words(words) => Self { status: Some(words.clone()), ..Self::default() },
             Change::Warning(minutes) => {
                 Self { status: Some(format!("The job's time is up in {minutes} minutes.")), ..Self::default() }
@@ -110,4 +120,33 @@ pub(super) struct Owner {
 #[derive(Deserialize)]
 pub(super) struct StatusAtCore {
     pub(super) state: String,
+}
+
+/// A page of jobs.
+pub(super) struct Page {
+    pub(super) items: Vec<Listed>,
+    /// The mark of the next page.
+    pub(super) next: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Listed {
+    pub(super) id: String,
+    #[serde(flatten)]
+    pub(super) job: JobAtCore,
+}
+
+impl Page {
+    /// Reads a page. Leaves out what is no job.
+    pub(super) fn read(text: &[u8]) -> Result<Self, CoreFailure> {
+        #[derive(Deserialize)]
+        struct Typed {
+            items: Vec<Value>,
+            next: Option<String>,
+        }
+        let Typed { items, next } =
+            serde_json::from_slice(text).map_err(|_error| CoreFailure::Form { call: BROWSE })?;
+        let items = items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
+        Ok(Self { items, next })
+    }
 }

@@ -49,8 +49,10 @@ pub(crate) enum Verdict {
     Same,
     /// The record has to be written.
     Changed,
-    /// The job is not this account's, or is over: it is forgotten.
+    /// The job is not this account's, or Core does not have it: it is forgotten.
     Forget,
+    /// Core was told of its end at that time, which is kept.
+    Told(Timestamp),
 }
 
 /// Takes the answers of a round into account.

@@ -33,6 +33,13 @@ pub(crate) async fn update(
             }
             return None;
         }
+        Verdict::Told(at) => {
+            let job = tracked.job.clone();
+            if blocking(move || Ok(records.end_job(&job, at)?)).await.is_ok() {
+                server.jobs.lock().remove(key);
+            }
+            return None;
+        }
     }
     server.jobs.lock().insert(key.clone(), tracked.clone());
     Some(tracked)

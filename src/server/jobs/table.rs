@@ -104,6 +104,11 @@ impl JobTable {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an account has reported a job by this id of Core's.
+    pub(crate) fn has(&self, id: &CoreJobId) -> bool {
+        self.lock().range((id.clone(), Uid(0))..=(id.clone(), Uid(u32::MAX))).next().is_some()
+    }
+
     /// One job.
     pub(crate) fn one(&self, key: &Key) -> Option<Tracked> {
         self.lock().get(key).cloned()

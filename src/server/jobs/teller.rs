@@ -14,7 +14,7 @@ use countersign_slurm::Standing;
 use http::StatusCode;
 
 use super::core_calls::{
-    CHECK_EXISTENCE, Change, Existence, Item, Items, JobAtCore, RETRIEVE, Resource, UPDATE, Update,
+    CHECK_EXISTENCE, Change, Existence, Item, Items, JOB_BYTES_MAX, JobAtCore, RETRIEVE, Resource, UPDATE, Update,
 };
 use super::decide::{Verdict, at_core, limit_min, live_state, warning};
 use super::operator;
@@ -218,7 +218,7 @@ async fn note(server: &Arc<Server>, key: &Key, change: &Change, now: Timestamp) 
         noted(&mut tracked.job, change, now);
         if let Change::End { state, .. } = change {
             tracing::info!(job = %key.0, uid = %key.1, state, "told Core of a job's end");
-            return Verdict::Forget;
+            return Verdict::Told(now);
         }
         Verdict::Changed
     });
@@ -244,7 +244,7 @@ fn noted(job: &mut Job, change: &Change, now: Timestamp) {
 /// Asks Core whose the job is. Core's ids are guessable: an account must not change the job of
 /// another account's user. Takes Core's state over, so that Core is told again what it has lost.
 async fn ask_whose(server: &Arc<Server>, core: &CoreCalls, key: &Key, now: Timestamp) -> Result<(), CoreFailure> {
-    let answer = core.ask(&Call::get(RETRIEVE, &[("id", key.0.as_str())]), now).await?;
+    let answer = core.ask(&Call::get(RETRIEVE, &[("id", key.0.as_str())]).with_answer_max(JOB_BYTES_MAX), now).await?;
     let theirs: JobAtCore = serde_json::from_slice(&answer).map_err(|_error| CoreFailure::Form { call: RETRIEVE })?;
     let taken = update(server, key, |tracked| {
         if theirs.owner.created_by != tracked.job.username.as_str() {

@@ -3,6 +3,7 @@
 
 mod links;
 mod outages;
+mod reconcile_tests;
 mod targets;
 
 use std::fs;
