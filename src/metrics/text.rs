@@ -12,7 +12,7 @@ use crate::family::{FAMILIES, Family, Kind};
 use crate::histogram::BOUNDS_S;
 use crate::snapshot::{Sample, Snapshot, Value};
 
-/// The content type of what [`write`] returns.
+/// The content type of what [`write()`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Exemplars have labels; there are none.
