@@ -51,8 +51,12 @@ impl Site {
         site
     }
 
+    /// Waits until alice is served, by a gateway that may be starting.
     async fn until_served(&self) {
-        let is_served = async || self.centre.browse(&self.alice, "/home").await.is_ok();
+        let is_served = async || {
+            let request = self.centre.signed(&self.alice, &Deed::browse("/home"));
+            self.centre.core.invoke(&request).await.is_ok_and(|answer| answer.is_ok())
+        };
         self.centre.until("alice is served", is_served).await;
     }
 
