@@ -116,10 +116,7 @@ impl Site {
         };
         // A script that cannot be submitted gets no record.
         prepared.submission(&id, &record.tag, PathBuf::new())?;
-        self.records.begin(&id, record.clone()).await?;
-        let (tell, mut told) = oneshot::channel();
-        // The work continues if the request is abandoned: its outcome is on record either way.
-        self.spawn(|site| async move { site.start(id, record, prepared, tell).await });
+        let mut told = self.begin(id, record, prepared);
         let outcome = match timeout_at(due, &mut told).await {
             Ok(outcome) => outcome.ok(),
             Err(_elapsed) => {
@@ -130,6 +127,24 @@ impl Site {
         };
         let provider_id = outcome.unwrap_or(Err(JobsError::CutShort))?;
         Ok(json!({ "responses": [{ "id": provider_id }] }))
+    }
+
+    /// Records a job and starts it. The work continues if the request is abandoned, even while the
+    /// record is written: no record stays without work on it.
+    fn begin(
+        self: &Arc<Self>,
+        id: CoreJobId,
+        record: Record,
+        prepared: Prepared,
+    ) -> oneshot::Receiver<Result<String, JobsError>> {
+        let (tell, told) = oneshot::channel();
+        self.spawn(|site| async move {
+            match site.records.begin(&id, record.clone()).await {
+                Ok(()) => site.start(id, record, prepared, tell).await,
+                Err(error) => drop(tell.send(Err(error.into()))),
+            }
+        });
+        told
     }
 
     /// Submits a job whose record is written, and tells the outcome.

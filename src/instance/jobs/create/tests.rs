@@ -126,9 +126,16 @@ impl Bench {
     }
 
     async fn begin(&self, records: &JobRecords) -> Record {
+        let record = self.record();
+        records.begin(&Self::id(), record.clone()).await.unwrap();
+        record
+    }
+
+    /// A record that is not written yet.
+    fn record(&self) -> Record {
         let folder =
             JobFolder { drive: "home".to_owned(), within: self.site.slurm.job_folder.clone(), job: Self::id() };
-        let record = Record {
+        Record {
             username: Username::parse("alice#1234").unwrap(),
             project: None,
             application: ("hello".to_owned(), "1".to_owned()),
@@ -139,9 +146,7 @@ impl Bench {
             interfaces: Interfaces::default(),
             links: Vec::new(),
             state: RecordState::AboutToSubmit,
-        };
-        records.begin(&Self::id(), record.clone()).await.unwrap();
-        record
+        }
     }
 
     fn prepared() -> Prepared {
@@ -224,6 +229,20 @@ async fn j05_a_job_of_which_core_was_not_told_is_cancelled() {
     drop(told);
     let record = bench.begun().await;
     bench.site.start(Bench::id(), record, Bench::prepared(), tell).await;
+    assert_eq!(bench.until_ended().await, Some(slurm_id(44)));
+    assert_eq!(bench.calls("scancel"), "--quiet 44\n");
+}
+
+#[tokio::test]
+async fn j05_a_request_that_is_abandoned_while_its_record_is_written_leaves_nothing_behind() {
+    let bench = Bench::new("echo 44");
+    bench.show_job(44);
+    drop(bench.site.begin(Bench::id(), bench.record(), Bench::prepared()));
+    // The record is written by another thread.
+    let is_written = async || bench.site.records.read(&Bench::id()).await.is_ok_and(|record| record.is_some());
+    while !is_written().await {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(bench.until_ended().await, Some(slurm_id(44)));
     assert_eq!(bench.calls("scancel"), "--quiet 44\n");
 }
