@@ -96,7 +96,7 @@ async function review(name, version) {
   await testServer.must({ do: "administer", arguments: ["apps", "approve", name, version, digest, "--yes"] });
 }
 
-test("j01 extension: a job is asked about, started, followed, extended, entered and ended in Firefox, and its interface opened", { timeout: 240_000 }, async () => {
+test("j01 extension: a job is asked about, started, followed, extended, entered and ended in Firefox, and its interface opened", { timeout: 480_000 }, async () => {
   const first = await atUcloud();
   await click(first, "Connect to providers");
   await until("the provider is listed", () => click(first, "Connect to hpc").then(() => true));

@@ -283,8 +283,13 @@ test("j08 signer: a web interface opens with a signature", async () => {
   await alice.told("Done.");
   const running = (all) => all.find(({ id, state }) => id !== own && state === "RUNNING");
   const { id } = running(await until("alice#1234", "it runs", running));
-  await press(`Follow log: job ${id}`);
-  await alice.portal.locator("#job-log", { hasText: "Serving HTTP" }).waitFor();
+  // Followed again if it takes long: the job may have begun to write after its log was opened.
+  const serving = alice.portal.locator("#job-log", { hasText: "Serving HTTP" });
+  for (const end = Date.now() + PATIENCE_MS; (await serving.count()) === 0; ) {
+    assert.ok(Date.now() < end, "the application does not serve");
+    await press(`Follow log: job ${id}`);
+    await serving.waitFor({ timeout: 5_000 }).catch(() => {});
+  }
   const opening = alice.portal.context().waitForEvent("page");
   await press(`Open interface: job ${id}`);
   const tab = await opening;

@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** Timeout for anything on a page, in milliseconds. */
-export const PATIENCE_MS = 15_000;
+export const PATIENCE_MS = 45_000;
 
 /**
  * Chromium's own message about an answer that is not a success. The tests check what the page makes
