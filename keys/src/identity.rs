@@ -158,14 +158,14 @@ checked_string!(
     /// authority (protocol, section 12). Digits only, so it is safe as a file name.
     CoreJobId,
     IdentityRejection::CoreJobId,
-    |text| (1..=CORE_JOB_ID_MAX).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
+    is_core_number
 );
 
 checked_string!(
     /// Core's id of a public link, of which the same holds.
     CoreLinkId,
     IdentityRejection::CoreLinkId,
-    |text| (1..=CORE_JOB_ID_MAX).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
+    is_core_number
 );
 
 checked_string!(
@@ -182,6 +182,10 @@ checked_string!(
     IdentityRejection::Origin,
     is_canonical_origin
 );
+
+fn is_core_number(text: &str) -> bool {
+    (1..=CORE_JOB_ID_MAX).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
+}
 
 fn is_link_name(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

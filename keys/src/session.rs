@@ -416,8 +416,7 @@ impl<'h> AuthorisedSession<'h> {
             log.check_and_insert(proof.used, now).map_err(ConsumeError::from)?;
             if proof.call().as_str() == SESSION_OPEN {
                 if session.interface.is_some() {
-                    InterfaceClaim::check_times(&session.made, window.future_skew_s, now)
-                        .map_err(SessionRejection::from)?;
+                    InterfaceClaim::check_times(&session.made, window, now).map_err(SessionRejection::from)?;
                 } else {
                     redeem()?;
                 }

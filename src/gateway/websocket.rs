@@ -17,6 +17,7 @@ mod refused;
 mod rpc;
 mod session;
 mod shell;
+mod switched;
 mod tunnel;
 
 use std::sync::Arc;

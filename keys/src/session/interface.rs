@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::call::SessionEndpoint;
-use crate::freshness::FreshnessRejection;
+use crate::freshness::{FreshnessRejection, Window};
 use crate::identity::Origin;
 use crate::replay::Use;
 use crate::time::Timestamp;
@@ -75,16 +75,7 @@ impl InterfaceClaim {
 
     /// Whether the times of a token that is redeemed with a proof are acceptable. The proof is what
     /// is used once.
-    pub(super) fn check_times(made: &Use, skew_s: i64, now: Timestamp) -> Result<(), FreshnessRejection> {
-        if made.exp <= made.iat || made.exp.since(made.iat) > INTERFACE_LIFETIME_S {
-            return Err(FreshnessRejection::Lifetime);
-        }
-        if now > made.exp {
-            return Err(FreshnessRejection::Expired);
-        }
-        if made.iat > now.plus(skew_s) {
-            return Err(FreshnessRejection::FromTheFuture);
-        }
-        Ok(())
+    pub(super) fn check_times(made: &Use, window: Window, now: Timestamp) -> Result<(), FreshnessRejection> {
+        Window { lifetime_max_s: INTERFACE_LIFETIME_S, ..window }.check(made.iat, made.exp, now)
     }
 }

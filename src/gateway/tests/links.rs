@@ -5,6 +5,7 @@ use countersign_ipc::gateway_protocol::LinkTarget;
 use countersign_keys::identity::{CoreJobId, LinkName, Username};
 use countersign_portal::session::OPEN;
 
+use super::web::{ask, ask_well};
 use super::*;
 
 /// Every spelling of a host that belongs to public links.
@@ -29,12 +30,6 @@ async fn with_links() -> TestGateway {
         .await
 }
 
-/// A request that closes its connection, at a host.
-async fn ask(test: &TestGateway, host: &str, target: &str, more: &str) -> String {
-    let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n");
-    test.raw(head.as_bytes()).await
-}
-
 #[tokio::test]
 async fn j07_a_link_needs_no_cookie_and_carries_none_of_ours() {
     let test = with_links().await;
@@ -55,11 +50,7 @@ async fn j07_a_link_needs_no_cookie_and_carries_none_of_ours() {
 async fn j07_a_request_at_a_links_host_reaches_no_other_lane() {
     let test = with_links().await;
     for host in HOSTS {
-        let (head, body) = test.good_head(&Deed::trash("/1/a"));
-        let head = head.replace("Host: hpc.example.org", &format!("Host: {host}"));
-        let mut request = format!("{head}Connection: close\r\n\r\n").into_bytes();
-        request.extend_from_slice(&body);
-        let answer = test.raw(&request).await;
+        let answer = ask_well(&test, host).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{host}: {answer}");
         let token = test.token("jobs.openInteractiveSession");
         let proof = test.proof(OPEN, &token, None);

@@ -35,8 +35,17 @@ impl TestGateway {
     }
 }
 
+/// A request of Core's that is good at the provider's own host.
+pub(super) async fn ask_well(test: &TestGateway, host: &str) -> String {
+    let (head, body) = test.good_head(&Deed::trash("/1/a"));
+    let head = head.replace("Host: hpc.example.org", &format!("Host: {host}"));
+    let mut request = format!("{head}Connection: close\r\n\r\n").into_bytes();
+    request.extend_from_slice(&body);
+    test.raw(&request).await
+}
+
 /// A request that closes its connection, at a host.
-async fn ask(test: &TestGateway, host: &str, target: &str, more: &str) -> String {
+pub(super) async fn ask(test: &TestGateway, host: &str, target: &str, more: &str) -> String {
     let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n");
     test.raw(head.as_bytes()).await
 }
@@ -45,11 +54,7 @@ async fn ask(test: &TestGateway, host: &str, target: &str, more: &str) -> String
 async fn j06_a_request_at_an_interfaces_host_reaches_no_other_lane() {
     let test = with_interfaces().await;
     for host in HOSTS {
-        let (head, body) = test.good_head(&Deed::trash("/1/a"));
-        let head = head.replace("Host: hpc.example.org", &format!("Host: {host}"));
-        let mut request = format!("{head}Connection: close\r\n\r\n").into_bytes();
-        request.extend_from_slice(&body);
-        let answer = test.raw(&request).await;
+        let answer = ask_well(&test, host).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{host}: {answer}");
         for target in ["/", "/ucloud/hpc/connect", "/ucloud/hpc/intent/calls.json", "/ucloud/hpc/download?token=x"] {
             let answer = ask(&test, host, target, "").await;

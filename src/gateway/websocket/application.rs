@@ -1,35 +1,26 @@
 //! WebSockets of web interfaces: between a page of the interface and the application.
 //!
-//! Reads no frames. The handshake is the application's own, extensions and subprotocols included.
+//! A socket ends with its session, and with the key that opened it.
 
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use super::close::End;
 use super::key_watch::KeyWatch;
+use super::switched::Asked;
 use crate::exchange::Exchange;
 use crate::http1::timeouts::Answering;
 use crate::http1::upgrade::{self, PendingUpgrade};
 use crate::response::refusal::Refusal;
-use crate::response::{Answer, AnswerBody, Transport};
+use crate::response::{Answer, Transport};
 use crate::shutdown::shutdown_requested;
 use crate::state::Gateway;
 use crate::web;
-use crate::web::body::{ApplicationBody, OfUser, SentBody};
+use crate::web::body::SentBody;
 use crate::web::sessions::WebSession;
-use countersign_ipc::web::set_upgrade;
 use countersign_ipc::web_connections::copy_until_silent;
-
-/// A socket whose application has switched, or its answer.
-struct Asked {
-    session: Arc<WebSession>,
-    counted: OfUser,
-    answer: Response<hyper::body::Incoming>,
-}
 
 impl Exchange<'_> {
     /// Answers an upgrade at the host of a web interface. If the application accepts it, a task
@@ -43,20 +34,18 @@ impl Exchange<'_> {
         transport: Transport,
     ) -> Answer {
         web::prepare(&mut head.headers);
-        let mut answer = match self.ask_for_socket(&head, &pending).await {
-            Ok(asked) if asked.answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                self.switch(asked, near, pending, answering)
-            }
-            Ok(Asked { answer, counted, .. }) => {
-                answer.map(|body| AnswerBody::Application(Box::new(ApplicationBody::new(body, counted))))
-            }
-            Err(refusal) => self.explain_web(refusal, &head).await,
-        };
-        web::finish(&mut answer, &self, transport);
-        answer
+        let asked = self.ask_for_socket(&head, &pending).await;
+        let gateway = Arc::clone(self.gateway);
+        let serve =
+            async move |session: Arc<WebSession>, near, far| serve(&gateway, &session, pending, near, far).await;
+        self.answer_upgrade(&head, asked, (near, answering), transport, serve).await
     }
 
-    async fn ask_for_socket(&mut self, head: &Parts, pending: &PendingUpgrade) -> Result<Asked, Refusal> {
+    async fn ask_for_socket(
+        &mut self,
+        head: &Parts,
+        pending: &PendingUpgrade,
+    ) -> Result<Asked<Arc<WebSession>>, Refusal> {
         let (place, origin) = self.web_place_of_socket(head)?;
         let _key = upgrade::read(head)?;
         let permit = self.web_permit(&place, &origin, head).await?;
@@ -66,24 +55,7 @@ impl Exchange<'_> {
         self.count_read();
         let answer = self.ask_application(&permit, head, SentBody::none()).await?;
         pending.check_last()?;
-        Ok(Asked { session, counted, answer })
-    }
-
-    fn switch(&self, asked: Asked, near: OnUpgrade, pending: PendingUpgrade, answering: Answering) -> Answer {
-        let Asked { session, counted, mut answer } = asked;
-        let far = hyper::upgrade::on(&mut answer);
-        let (mut head, _body) = answer.into_parts();
-        head.extensions = http::Extensions::new();
-        set_upgrade(&mut head.headers);
-        let gateway = Arc::clone(self.gateway);
-        tokio::spawn(async move {
-            if let (Ok(near), Ok(far)) = tokio::join!(near, far) {
-                serve(&gateway, &session, pending, TokioIo::new(near), TokioIo::new(far)).await;
-            }
-            // Until here the connection's idle timer was paused, and the socket counted.
-            drop((answering, counted));
-        });
-        Response::from_parts(head, AnswerBody::Whole(bytes::Bytes::new()))
+        Ok(Asked { way: session, counted, answer })
     }
 }
 

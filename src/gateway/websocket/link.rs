@@ -1,38 +1,28 @@
 //! WebSockets of public links: between any page and the application.
 //!
-//! Reads no frames. A socket ends with its link: when the server says that something ended, the
+//! A socket ends with its link: when the server says that something ended, the
 //! link is asked for again.
 
 use std::sync::Arc;
 
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
-use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::switched::Asked;
 use crate::exchange::Exchange;
 use crate::http1::head::{self, Purpose};
 use crate::http1::timeouts::Answering;
 use crate::http1::upgrade::{self, PendingUpgrade};
 use crate::links::routes::LinkRoute;
 use crate::response::refusal::Refusal;
-use crate::response::{Answer, AnswerBody, Transport};
+use crate::response::{Answer, Transport};
 use crate::shutdown::shutdown_requested;
 use crate::state::Gateway;
 use crate::web;
-use crate::web::body::{ApplicationBody, OfUser, SentBody};
-use countersign_ipc::web::set_upgrade;
+use crate::web::body::SentBody;
 use countersign_ipc::web_connections::copy_until_silent;
-
-/// A socket whose application has switched, or its answer.
-struct Asked {
-    route: Arc<LinkRoute>,
-    counted: OfUser,
-    answer: Response<Incoming>,
-}
 
 impl Exchange<'_> {
     /// Answers an upgrade at the host of a public link. If the application accepts it, a task
@@ -46,20 +36,17 @@ impl Exchange<'_> {
         transport: Transport,
     ) -> Answer {
         web::prepare(&mut head.headers);
-        let mut answer = match self.ask_for_link_socket(&head, &pending).await {
-            Ok(asked) if asked.answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                self.switch_link(asked, near, pending, answering)
-            }
-            Ok(Asked { answer, counted, .. }) => {
-                answer.map(|body| AnswerBody::Application(Box::new(ApplicationBody::new(body, counted))))
-            }
-            Err(refusal) => self.explain_web(refusal, &head).await,
-        };
-        web::finish(&mut answer, &self, transport);
-        answer
+        let asked = self.ask_for_link_socket(&head, &pending).await;
+        let gateway = Arc::clone(self.gateway);
+        let serve = async move |route: Arc<LinkRoute>, near, far| serve(&gateway, &route, pending, near, far).await;
+        self.answer_upgrade(&head, asked, (near, answering), transport, serve).await
     }
 
-    async fn ask_for_link_socket(&mut self, head: &Parts, pending: &PendingUpgrade) -> Result<Asked, Refusal> {
+    async fn ask_for_link_socket(
+        &mut self,
+        head: &Parts,
+        pending: &PendingUpgrade,
+    ) -> Result<Asked<Arc<LinkRoute>>, Refusal> {
         head::check_web(head, Purpose::Upgrade)?;
         if self.gateway.is_reserved(head.uri.path()) {
             return Err(Rejection::NoSuchCall.into());
@@ -71,24 +58,7 @@ impl Exchange<'_> {
         self.count_read();
         let answer = self.ask_at_link(&route, head, SentBody::none()).await?;
         pending.check_last()?;
-        Ok(Asked { route, counted, answer })
-    }
-
-    fn switch_link(&self, asked: Asked, near: OnUpgrade, pending: PendingUpgrade, answering: Answering) -> Answer {
-        let Asked { route, counted, mut answer } = asked;
-        let far = hyper::upgrade::on(&mut answer);
-        let (mut head, _body) = answer.into_parts();
-        head.extensions = http::Extensions::new();
-        set_upgrade(&mut head.headers);
-        let gateway = Arc::clone(self.gateway);
-        tokio::spawn(async move {
-            if let (Ok(near), Ok(far)) = tokio::join!(near, far) {
-                serve(&gateway, &route, pending, TokioIo::new(near), TokioIo::new(far)).await;
-            }
-            // Until here the connection's idle timer was paused, and the socket counted.
-            drop((answering, counted));
-        });
-        Response::from_parts(head, AnswerBody::Whole(bytes::Bytes::new()))
+        Ok(Asked { way: route, counted, answer })
     }
 }
 

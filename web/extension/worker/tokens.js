@@ -124,14 +124,13 @@ export class Tokens {
   async openInterface(token, provider) {
     if (!isToken(token)) throw new ForeignToken();
     const { id, origin } = provider.site;
+    const table = await provider.table();
     const { key, pinned } = await this.#keysOf(provider, token);
     if (pinned === null) throw new NotPlanned("whyUnpinnedInterface");
     const address = await interfaceOf(token, { kind: "web", origin, provider: id, pinned });
     if (address === null) throw new ForeignToken();
-    const hash = await sha256(new TextEncoder().encode(token));
-    const item = { token: hash, ...bytesOf(null) };
-    const request = describe(await provider.table(), { call: "session.open", items: [item], project: null, ask: false });
-    address.searchParams.set("intent", await provider.sign(key, request));
+    const item = { token: await sha256(new TextEncoder().encode(token)), ...bytesOf(null) };
+    address.searchParams.set("intent", await sign(provider, table, key, "session.open", item));
     this.#noted(id, token, "whyUnsealedInterface");
     return address.href;
   }
@@ -173,8 +172,7 @@ export class Tokens {
     if (why === null && sealing === null && never === undefined) throw new NotPlanned("whyNotSealed");
     if (ifSealed && sealing === null) return null;
     const item = { token: hash, ...bytesOf(piece), ...(sealing === null || isOpened ? {} : { enc: sealing }) };
-    const request = describe(table, { call: isOpened ? "session.continue" : "session.open", items: [item], project: null, ask: false });
-    const intent = await provider.sign(key, request);
+    const intent = await sign(provider, table, key, isOpened ? "session.continue" : "session.open", item);
     if (!isOpened) this.#noted(provider.site.id, token, sealing !== null ? null : never ?? why);
     return { intent, enc: isOpened ? null : sealing };
   }
@@ -277,6 +275,18 @@ function placeOf(providers, address, ucloud) {
     if (site.ucloud === ucloud && site.origin === origin && place !== undefined) return { provider, place };
   }
   return null;
+}
+
+/**
+ * The intent of one use of a token.
+ * @param {ConnectedProvider} provider
+ * @param {import("../../js/table.js").Table} table
+ * @param {KeyRecord} key
+ * @param {string} call
+ * @param {object} item
+ */
+function sign(provider, table, key, call, item) {
+  return provider.sign(key, describe(table, { call, items: [item], project: null, ask: false }));
 }
 
 /** @param {Piece | null} piece */
