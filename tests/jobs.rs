@@ -15,10 +15,10 @@ use countersign_portal::{Answer, Deed, DirectPage, jws, malicious};
 use serde_json::{Value, json};
 
 /// A centre with a Slurm of two nodes, and a connected user.
-struct Site {
-    slurm: Slurm,
-    centre: TestSite,
-    alice: Person,
+pub(crate) struct Site {
+    pub(crate) slurm: Slurm,
+    pub(crate) centre: TestSite,
+    pub(crate) alice: Person,
 }
 
 impl Site {
@@ -37,7 +37,7 @@ impl Site {
         Self::of(slurm, centre).await
     }
 
-    async fn of(slurm: Slurm, centre: TestSite) -> Self {
+    pub(crate) async fn of(slurm: Slurm, centre: TestSite) -> Self {
         let alice = centre.connect("alice").await;
         centre.start_static_instance(&alice).await;
         let site = Self { slurm, centre, alice };
@@ -87,11 +87,11 @@ impl Site {
         }
     }
 
-    async fn start(&self, number: &str, name: &str, version: &str, parameters: Value) -> Answer {
+    pub(crate) async fn start(&self, number: &str, name: &str, version: &str, parameters: Value) -> Answer {
         self.centre.perform(&self.alice, &Self::deed(number, name, version, parameters)).await
     }
 
-    fn numbers(count: u32) -> Value {
+    pub(crate) fn numbers(count: u32) -> Value {
         json!({"numbers": {"type": "integer", "value": count}})
     }
 

@@ -25,6 +25,7 @@ mod hostile;
 mod ingress;
 mod intent_v1;
 mod jobs;
+mod jobs_choices;
 mod jobs_figures;
 mod jobs_links;
 mod jobs_poller;

@@ -23,4 +23,4 @@ pub use crate::directive::{Directive, DirectiveRejection, Own};
 pub use crate::invocation::{ApplicationType, Digest, INVOCATION_MAX, Invocation, InvocationRejection};
 pub use crate::render::{RenderFailure, Rendered, Site, render};
 pub use crate::template::{Target, TargetKind, TemplateFailure};
-pub use crate::values::ValueRejection;
+pub use crate::values::{ValueRejection, is_module};

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use countersign_config::MODULES_PARAMETER;
 use countersign_keys::json::Json;
 
 use crate::invocation::{EnumOption, Parameter, ParameterKind, default_of, has_lists_in_place, is_mark, shorten};
@@ -22,9 +23,6 @@ const SAMPLE_RATE: &str = "ucMetricSampleRate";
 /// Before the names of parameters that the provider itself declares (Slurm account, modules). The
 /// instance reads those; only modules reach the script.
 const OF_PROVIDER: &str = "_injected_";
-
-/// The list of modules among them.
-const MODULES: &str = "_injected_modules";
 
 /// The largest integer that a double holds exactly.
 const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
@@ -179,12 +177,12 @@ pub(crate) fn read(
     }
     let mut values = Values::default();
     for (name, value) in given {
-        if name == SAMPLE_RATE || (name.starts_with(OF_PROVIDER) && name != MODULES) {
+        if name == SAMPLE_RATE || (name.starts_with(OF_PROVIDER) && name != MODULES_PARAMETER) {
             continue;
         }
         if kind_of(value) == "modules" {
             let is_declared = declared.iter().any(|one| one.name == *name && one.kind == ParameterKind::Modules);
-            if name != MODULES && !is_declared {
+            if name != MODULES_PARAMETER && !is_declared {
                 return Err(ValueRejection::Unknown(shorten(name)));
             }
             values.modules.extend(modules(name, value)?);
@@ -226,7 +224,8 @@ fn modules(name: &str, value: &Json<'_>) -> Result<Vec<String>, ValueRejection> 
 }
 
 /// The name of a module, such as `GROMACS/2024.1-foss-2023b`. It is never an option of `module`.
-pub(crate) fn is_module(name: &str) -> bool {
+#[must_use]
+pub fn is_module(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+' | b'/');
     (1..=128).contains(&name.len())
         && name.bytes().all(is_plain)

@@ -18,9 +18,9 @@ use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
 use countersign_config::{
-    Accept, Applications, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch,
-    LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator, Product,
-    ProductKind, Sandbox, Slurm, SshKeysOf, Terminals, V1, WebHosts, show_size,
+    Accept, Applications, Asks, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep,
+    Launch, LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator,
+    Product, ProductKind, Sandbox, Slurm, SshKeysOf, Terminals, V1, WebHosts, show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
@@ -310,16 +310,22 @@ fn metrics_in_words(metrics: Option<&Metrics>) -> String {
 }
 
 fn jobs_in_words(slurm: Option<&Slurm>) -> String {
-    let Some(Slurm { commands, drive, job_folder, poll, operator, time_max_h, .. }) = slurm else {
+    let Some(Slurm { commands, drive, job_folder, poll, operator, time_max_h, asks, .. }) = slurm else {
         return "are not started: there is no [slurm]".to_owned();
     };
     let operator = match operator {
         Operator::Granted => "; extended and suspended by the server's account",
         Operator::NotGranted => "",
     };
+    let asked = match asks {
+        Asks { account: false, modules: false } => "",
+        Asks { account: true, modules: false } => "; users choose the account at Slurm",
+        Asks { account: false, modules: true } => "; users choose modules",
+        Asks { account: true, modules: true } => "; users choose the account at Slurm and modules",
+    };
     format!(
         "are started on Slurm with the programs in {}, in {job_folder} of the drive {drive}, for {time_max_h} h at \
-         most; looked up every {} s{operator}",
+         most; looked up every {} s{operator}{asked}",
         commands.display(),
         poll.as_secs()
     )

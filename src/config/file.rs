@@ -204,6 +204,9 @@ table! {
         operator: Typed<bool>,
         relay: Typed<String>,
         time_max_h: Typed<i64>,
+        ask_account: Typed<bool>,
+        ask_modules: Typed<bool>,
+        readme: Typed<String>,
     }
 }
 

@@ -53,7 +53,7 @@ pub use crate::problem::ConfigError;
 pub use crate::products::{Accounting, Frequency, Machine, Product, ProductKind};
 pub use crate::quantity::{BODY_DEFAULT, show_size};
 pub use crate::secret_file::{SecretFile, SecretFileError};
-pub use crate::slurm::{Operator, Placement, Slurm};
+pub use crate::slurm::{ACCOUNT_PARAMETER, Asks, MODULES_PARAMETER, Operator, Placement, Readme, Slurm};
 pub use crate::storage::{
     Audit, DRIVE_NUMBERS, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, UNFINISHED, Witness,
 };

@@ -6,6 +6,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countersign_keys::identity::Uid;
+
+use crate::admin_file::{self, FileReason};
+
+/// UCloud's names of the parameters with which users choose a job's account at Slurm, and modules.
+pub const ACCOUNT_PARAMETER: &str = "_injected_slurmAccount";
+pub const MODULES_PARAMETER: &str = "_injected_modules";
+
+/// Longest text for users, in bytes.
+const README_MAX: u64 = 16 * 1024;
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Slurm {
     /// The directory of Slurm's programs, absolute.
@@ -24,6 +35,34 @@ pub struct Slurm {
     pub relay: Option<PathBuf>,
     /// The longest time of a job, at submission and after every extension, in hours.
     pub time_max_h: u32,
+    pub asks: Asks,
+    /// What users read beside every application's parameters.
+    pub readme: Option<Readme>,
+}
+
+/// What users are asked of a job, beside its application's parameters. UCloud then learns what each
+/// may choose.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Asks {
+    /// Which of the user's accounts at Slurm.
+    pub account: bool,
+    /// Which modules are loaded.
+    pub modules: bool,
+}
+
+/// A file of Markdown, which is read each time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Readme {
+    pub path: PathBuf,
+    pub reader: Uid,
+}
+
+impl Readme {
+    /// # Errors
+    /// The file cannot be read, is too long, or others could have written it.
+    pub fn read(&self) -> Result<String, FileReason> {
+        admin_file::read_text(&self.path, README_MAX, self.reader)
+    }
 }
 
 /// `slurm.operator`: whether the server's account is an operator at Slurm.

@@ -376,6 +376,7 @@ fn gateway(
         clock: Clock::System,
         deposits: Deposits::default(),
         deposit_wait: config.intent.deposit_wait,
+        asks: config.slurm.as_ref().map(|slurm| slurm.asks).unwrap_or_default(),
         upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()), idle_max)),
         server: Arc::new(server),
         audit,

@@ -27,7 +27,7 @@ use crate::server_link::uses::Uses;
 use crate::upstream::Upstreams;
 use crate::web::sessions::WebSessions;
 use countersign_audit::DecisionLog;
-use countersign_config::{CurrentMaintenance, WebHosts};
+use countersign_config::{Asks, CurrentMaintenance, WebHosts};
 use countersign_ipc::gateway_protocol::InstanceAddress;
 use countersign_os::clock::Clock;
 use countersign_os::limits::{Counted, RateLimiter};
@@ -50,6 +50,8 @@ pub(crate) struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) deposits: Deposits,
     pub(crate) deposit_wait: Duration,
+    /// Whether users are offered choices of their own for a job.
+    pub(crate) asks: Asks,
     pub(crate) upstreams: Arc<Upstreams>,
     /// The server's service endpoint.
     pub(crate) server: Arc<InstanceAddress>,

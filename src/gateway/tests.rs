@@ -64,7 +64,7 @@ use crate::tests::fixtures::{ORIGIN, Signer, terms};
 use crate::upstream::Upstreams;
 use crate::web::sessions::WebSessions;
 use countersign_audit::DecisionLog;
-use countersign_config::{Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
+use countersign_config::{Asks, Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
 use countersign_ipc::gateway_protocol::{
     self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts,
 };
@@ -297,6 +297,7 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         clock,
         deposits: Deposits::default(),
         deposit_wait: Duration::from_millis(200),
+        asks: Asks::default(),
         upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()), 64)),
         server: Arc::new(service),
         audit: DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap()),

@@ -4,6 +4,7 @@
 //! the authority for every later call on it; an id of Core's is only its name (protocol, section
 //! 12). Refuses everything if the site has no `[slurm]`.
 
+mod choices;
 mod create;
 mod end;
 pub(crate) mod error;
@@ -11,6 +12,7 @@ pub(crate) mod follow;
 pub(crate) mod interface;
 mod interfaces;
 mod links;
+mod modules;
 mod prepare;
 mod record;
 pub(crate) mod relay;
@@ -20,8 +22,8 @@ mod specification;
 mod store;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use countersign_applications::Catalogue;
 use countersign_config::{Config, Product, Slurm};
@@ -62,6 +64,10 @@ struct Site {
     server: ServerClient,
     files: Files,
     uid: u32,
+    /// The name of the account.
+    own_name: String,
+    /// Its accounts at Slurm, when they were last looked up.
+    known_accounts: Mutex<Vec<String>>,
     login: Login,
     relays: Relays,
     /// This program on the nodes.
@@ -83,6 +89,8 @@ impl Jobs {
             server: ServerClient::at(config.ipc.socket()),
             files: files.clone(),
             uid: account.uid().0,
+            own_name: account.login().name,
+            known_accounts: Mutex::default(),
             login: account.login(),
             relays: Relays::default(),
             relay_program: relay::program(slurm.relay.as_ref()),
@@ -139,6 +147,9 @@ impl Jobs {
     pub(crate) async fn begin(&self) {
         if let Some(site) = &self.0 {
             site.settle_all().await;
+            if site.slurm.asks.account || site.slurm.asks.modules {
+                tokio::spawn(Arc::clone(site).keep_reporting_choices());
+            }
         }
     }
 

@@ -26,8 +26,8 @@ pub use self::instances::{
     TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 pub use self::jobs::{
-    JOB_LINKS_MAX, JOBS_EXTEND, JOBS_SUBMITTED, JOBS_SUSPEND, JobExtend, JobSubmitted, JobSuspend, OUTPUT_FOLDER_MAX,
-    TARGET_NAME_MAX,
+    JOB_LINKS_MAX, JOBS_CHOICES, JOBS_EXTEND, JOBS_SUBMITTED, JOBS_SUSPEND, JobChoices, JobExtend, JobSubmitted,
+    JobSuspend, OUTPUT_FOLDER_MAX, TARGET_NAME_MAX,
 };
 pub use self::links::{
     KnownLink, LINKS_LIST, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, LinkRemoved, Links, LinksList,

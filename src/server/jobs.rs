@@ -4,6 +4,8 @@
 //! as Slurm shows that the job is that account's. Core is told each change once, and decides
 //! nothing here.
 
+pub(crate) mod choice_table;
+pub(crate) mod choices;
 mod core_calls;
 pub(crate) mod decide;
 mod forecast;

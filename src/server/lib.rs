@@ -49,6 +49,7 @@ use self::gateway::process::{GatewayProcess, Start};
 use self::gateway::queries::StoreQueryHandler;
 use self::instances::launch::Launcher;
 use self::instances::table::Instances;
+use self::jobs::choice_table::ChoiceTable;
 use self::jobs::table::JobTable;
 use self::metrics::ServerMetrics;
 use self::passkeys::ceremonies::PasskeyCeremonies;
@@ -168,6 +169,7 @@ async fn serve(
         clock: Clock::System,
         accounts: Accounts::System,
         jobs: JobTable::left_behind(records.jobs()?),
+        choices: ChoiceTable::default(),
         tasks: TaskTable::left_behind(records.tasks()?, Clock::System.now().map_err(io::Error::other)?),
         records,
         instances,

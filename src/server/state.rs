@@ -15,6 +15,7 @@ use crate::core::task_table::TaskTable;
 use crate::gateway::invalidations::Invalidations;
 use crate::http::reply::{Refusal, blocking};
 use crate::instances::table::Instances;
+use crate::jobs::choice_table::ChoiceTable;
 use crate::jobs::table::JobTable;
 use crate::metrics::ServerMetrics;
 use crate::passkeys::ceremonies::PasskeyCeremonies;
@@ -50,6 +51,8 @@ pub(crate) struct Server {
     pub(crate) tasks: TaskTable,
     /// Jobs on Slurm.
     pub(crate) jobs: JobTable,
+    /// What users may choose of them.
+    pub(crate) choices: ChoiceTable,
     /// Intents that users' own browsers have used at the server.
     pub(crate) used_intents: UsedIntents,
     /// Applications that wait for a review.

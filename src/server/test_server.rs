@@ -30,6 +30,7 @@ use crate::gateway::invalidations::invalidations;
 use crate::http::reply::Refusal;
 use crate::instances::launch::Launcher;
 use crate::instances::table::Instances;
+use crate::jobs::choice_table::ChoiceTable;
 use crate::jobs::table::JobTable;
 use crate::metrics::ServerMetrics;
 use crate::passkeys::ceremonies::PasskeyCeremonies;
@@ -150,6 +151,7 @@ impl TestServer {
             maintenance: CurrentMaintenance::new(config.maintenance.clone()),
             tasks: TaskTable::default(),
             jobs: JobTable::default(),
+            choices: ChoiceTable::default(),
             config,
         });
         Self { server, now, told, directory }

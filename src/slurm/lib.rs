@@ -5,6 +5,7 @@
 //! line that it cannot read. Never runs a shell.
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
+mod accounts;
 mod columns;
 mod commands;
 mod failure;

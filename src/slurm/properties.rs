@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::outcome::Outcome;
 use crate::program::Program;
-use crate::{failure, sacct, sinfo, squeue, tag};
+use crate::{accounts, failure, sacct, sinfo, squeue, tag};
 
 /// Bytes that are often almost a table.
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -28,6 +28,7 @@ proptest! {
             let _outcome = Outcome::of_record(&record);
         }
         let _partitions = sinfo::partitions(&text);
+        let _accounts = accounts::accounts(&text);
         let _job = tag::in_answer(Program::Squeue, &text, uid, &["tag"].into());
         prop_assert!(failure::cleaned(Program::Sbatch, &text).len() < 2_000);
     }

@@ -11,8 +11,8 @@ pub(crate) fn proves_session_use(call: &CallName) -> bool {
 }
 
 /// The calls for which Core's token is sufficient. Core makes them on its own account, or for a
-/// user if the answer is the same for every user and nothing changes. No instance ever receives
-/// one.
+/// user if nothing changes and the answer is of the configuration, or is what the site chose to
+/// show. No instance ever receives one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ServiceCall {
     /// A user wants to connect.
@@ -27,8 +27,9 @@ pub enum ServiceCall {
     RetrieveBranding,
     /// The products, with one path for each kind of resource.
     RetrieveProducts(ResourceKind),
-    /// The parameters that the provider adds to an application's: none. UCloud's page asks when a
-    /// user opens an application, before the user has signed anything.
+    /// The parameters that the provider adds to an application's: none, unless the site asks for
+    /// choices. UCloud's page asks when a user opens an application, before the user has signed
+    /// anything.
     RequestDynamicParameters,
     /// The access tokens that the provider offers: none. Core asks for one user and caches the
     /// answer for all.

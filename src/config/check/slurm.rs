@@ -8,7 +8,7 @@ use crate::check::products::name;
 use crate::file::SlurmTable;
 use crate::problem::Reason;
 use crate::quantity::{POLL_S, TIME_MAX_H};
-use crate::slurm::{Operator, Slurm};
+use crate::slurm::{Asks, Operator, Readme, Slurm};
 use crate::{Drive, Role, admin_file};
 
 /// Where distributions put Slurm's programs.
@@ -59,6 +59,17 @@ pub(super) fn slurm(
         None => Some(None),
         Some(typed) => findings.accept("slurm.relay", &typed.span(), absolute(typed.get_ref())).map(Some),
     };
+    let asks =
+        Asks { account: word(table.ask_account.as_ref(), false), modules: word(table.ask_modules.as_ref(), false) };
+    let readme = match table.readme {
+        None => Some(None),
+        Some(typed) => {
+            let readme = Readme { path: site.path(typed.get_ref()), reader: site.reader.uid };
+            // The server reads it each time, and gives it to every user.
+            let is_read = if site.reader.role == Role::Server { readme.read().map(|_| readme) } else { Ok(readme) };
+            findings.accept("slurm.readme", &typed.span(), is_read).map(Some)
+        }
+    };
     let meant = || {
         Some(Slurm {
             commands: commands?,
@@ -69,6 +80,8 @@ pub(super) fn slurm(
             operator,
             relay: relay?,
             time_max_h: u32::try_from(time_max_h?).ok()?,
+            asks,
+            readme: readme?,
         })
     };
     Some(meant())

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use countersign_keys::bind::Items;
 use countersign_keys::call::{Lane, ServiceCall};
 use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
-use countersign_keys::identity::CallName;
+use countersign_keys::identity::{CallName, Username};
 use countersign_keys::intent::IntentRejection;
 use countersign_keys::request::{INTENT_MAX, Presented};
 use http::request::Parts;
 use hyper::body::Incoming;
+use serde::Deserialize;
 
 use crate::exchange::Exchange;
 use crate::limits::connections::Principal;
@@ -24,9 +25,28 @@ use crate::response::compression;
 use crate::response::instance_answer::Content;
 use crate::response::refusal::Refusal;
 use countersign_audit::Verdict;
+use countersign_config::Asks;
 
 /// In bytes. The body of one of Core's own calls is a username.
 const SERVICE_BODY_MAX: usize = 16 * 1024;
+
+/// The part of Core's question about an application that the server gets.
+#[derive(Deserialize)]
+struct Question {
+    owner: Owner,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner {
+    created_by: Username,
+}
+
+/// The user who opens an application, as the server reads one; nothing if Core names none.
+fn user_of(question: &[u8]) -> Bytes {
+    let Ok(Question { owner }) = serde_json::from_slice(question) else { return Bytes::new() };
+    serde_json::json!({ "username": owner.created_by }).to_string().into()
+}
 
 impl Exchange<'_> {
     /// Handles a request with Core's token.
@@ -70,6 +90,11 @@ impl Exchange<'_> {
             ServiceCall::Connect | ServiceCall::Init | ServiceCall::Unlinked => {
                 self.record(Verdict::Forward)?;
                 body.bytes
+            }
+            // The server looks up that user's choices, if the site shows any. The rest stays here.
+            ServiceCall::RequestDynamicParameters if gateway.asks != Asks::default() => {
+                self.count_read();
+                user_of(&body.bytes)
             }
             // Core polls these all day. They change nothing and ignore the body.
             ServiceCall::RetrieveManifest

@@ -1,6 +1,7 @@
 //! Tests of unsigned requests: which are served, which are refused at once, and which wait; and
 //! that a wait leaves the instance less time.
 
+use countersign_config::Asks;
 use countersign_keys::identity::Username;
 use countersign_portal::Deed;
 use tokio::time::Instant;
@@ -86,6 +87,32 @@ async fn c10_what_is_the_same_for_every_user_takes_cores_token_alone() {
             assert_eq!(answer.status, 401, "{path}");
         }
         assert_eq!(test.upstream_saw(), "");
+    }
+}
+
+/// Where the site shows users' choices, the server is told who asks, and nothing else of the request.
+#[tokio::test]
+async fn c10_of_a_question_about_an_application_only_the_user_goes_on_and_only_where_the_site_asks() {
+    let test = TestGateway::changed(|gateway| gateway.asks = Asks { account: true, modules: false }).await;
+    let bearer = format!("Bearer {}", test.core.token().unwrap());
+    let headers = [("authorization", bearer.as_str()), ("ucloud-username", "Ym9i")];
+    let path = "/ucloud/hpc/jobs/requestDynamicParameters";
+    let long = "x".repeat(40 * 1024);
+    for (body, want) in [
+        (
+            format!(r#"{{"owner":{{"createdBy":"alice","project":"p"}},"application":"{long}"}}"#),
+            r#"{"username":"alice"}"#,
+        ),
+        (r#"{"owner":{"createdBy":""}}"#.to_owned(), ""),
+        (r#"{"owner":{"createdBy":7},"application":{}}"#.to_owned(), ""),
+        (r#"{"username":"alice"}"#.to_owned(), ""),
+        ("x".to_owned(), ""),
+    ] {
+        test.seen.lock().unwrap().clear();
+        let answer = test.core.send_http(plain_request("POST", path, &headers, &body)).await.unwrap();
+        assert_eq!(answer.status, 200, "{body}");
+        let saw = test.upstream_saw();
+        assert!(saw.ends_with(&format!("content-length: {}\r\n\r\n{want}", want.len())), "{body}: {saw}");
     }
 }
 

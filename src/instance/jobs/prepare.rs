@@ -38,6 +38,8 @@ pub(super) struct Prepared {
     pub(super) nodes: u32,
     minutes: u32,
     pub(super) interfaces: Interfaces,
+    /// The account at Slurm that the user chose.
+    account: Option<String>,
 }
 
 impl Prepared {
@@ -50,7 +52,7 @@ impl Prepared {
         nodes: u32,
         minutes: u32,
     ) -> Self {
-        Self { application, rendered, product, nodes, minutes, interfaces: Interfaces::default() }
+        Self { application, rendered, product, nodes, minutes, interfaces: Interfaces::default(), account: None }
     }
 
     /// The digest of the text that the user sees.
@@ -74,7 +76,7 @@ impl Prepared {
         Ok(Submission {
             partition: placement.partition.clone(),
             qos: placement.qos.clone(),
-            account: placement.account.clone(),
+            account: placement.account.clone().or_else(|| self.account.clone()),
             constraint: placement.constraint.clone(),
             nodes: self.nodes,
             cpus_per_task: count(machine.cpu).max(1),
@@ -108,13 +110,18 @@ impl Site {
         claimed: Claimed,
     ) -> Result<Prepared, JobsError> {
         self.files.drive_numbers().learn_of(paths(specification).into_iter()).await;
+        let account = self.chosen_account(specification).await?;
         let text = serde_json::to_vec(specification).map_err(|_| JobsError::Missing("a specification"))?;
         let (site, id) = (Arc::clone(self), id.cloned());
         let work = tokio::task::spawn_blocking(move || {
             let specification = Json::parse(&text, DEPTH_MAX).map_err(|_| JobsError::Missing("a specification"))?;
             site.prepared(id.as_ref(), &specification, &claimed)
         });
-        work.await.map_err(|_| JobsError::CutShort)?
+        let prepared = work.await.map_err(|_| JobsError::CutShort)??;
+        if account.is_some() && prepared.product.placement.account.is_some() {
+            return Err(JobsError::Specification("jobs on this machine have an account of the site's: choose none"));
+        }
+        Ok(Prepared { account, ..prepared })
     }
 
     fn prepared(
@@ -139,7 +146,15 @@ impl Site {
         let too_many = JobsError::Specification("the script names too many interfaces");
         let interfaces = Interfaces::of(&startable, &rendered).ok_or(too_many)?;
         let Wanted { name, version, product, nodes, minutes } = wanted;
-        Ok(Prepared { application: (name, version), rendered, product: product.clone(), nodes, minutes, interfaces })
+        Ok(Prepared {
+            application: (name, version),
+            rendered,
+            product: product.clone(),
+            nodes,
+            minutes,
+            interfaces,
+            account: None,
+        })
     }
 }
 

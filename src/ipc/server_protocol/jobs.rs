@@ -14,6 +14,9 @@ pub const JOBS_EXTEND: &str = "/jobs/extend";
 /// Suspends or resumes a job of the calling uid. [`JobSuspend`] → `{}`. Needs `slurm.operator`.
 pub const JOBS_SUSPEND: &str = "/jobs/suspend";
 
+/// Reports what the calling uid may choose of a job. [`JobChoices`] → `{}`. Replaces the last report.
+pub const JOBS_CHOICES: &str = "/jobs/choices";
+
 /// Longest UCloud path of a job's folder, in bytes.
 pub const OUTPUT_FOLDER_MAX: usize = 4_096;
 
@@ -66,4 +69,14 @@ pub struct JobSuspend {
     pub core_id: CoreJobId,
     /// `false` to resume.
     pub suspend: bool,
+}
+
+/// What an account may choose of a job, beside its application's parameters.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobChoices {
+    /// Its accounts at Slurm.
+    pub accounts: Vec<String>,
+    /// Modules that it can load.
+    pub modules: Vec<String>,
 }

@@ -1,5 +1,5 @@
 //! Calls for which Core's token is sufficient: `connect`, `init`, `unlinked`, and those whose
-//! answer is the same for every user.
+//! answer is the same for every user, or is what the site shows of the user's choices.
 //!
 //! None of them gives Core any access: a ticket activates no key (P2), `init` only starts the
 //! user's own process, and `unlinked` only removes.
@@ -21,6 +21,7 @@ use crate::connections::expiry::Standing;
 use crate::connections::tickets::{begin, page_url};
 use crate::http::reply::{Refusal, blocking, message, not_changed};
 use crate::instances::table::NoInstance;
+use crate::jobs::choices;
 use crate::state::{Server, log_failure};
 use countersign_config::{Launch, Provider};
 use countersign_home::accounts::AccountRejection;
@@ -45,8 +46,11 @@ pub(crate) async fn call(
         ServiceCall::RetrieveManifest => Ok(manifest()),
         ServiceCall::RetrieveBranding => Ok(branding(&server.config.provider)),
         ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
-        // The user who opened the page is not looked up, so the answers cannot depend on them.
-        ServiceCall::RequestDynamicParameters => Ok(json!({ "parameters": [] })),
+        ServiceCall::RequestDynamicParameters => {
+            let asked = message::<AboutUser>(body).ok();
+            Ok(choices::parameters(server, asked.as_ref().map(|asked| &asked.username)))
+        }
+        // The user who opened the page is not looked up, so the answer cannot depend on them.
         ServiceCall::RetrieveTokenOptions => Ok(json!({ "availablePermissions": [] })),
         ServiceCall::Connect => connect(server, action, message::<AboutUser>(body)?.username).await,
         ServiceCall::Init => launch(server, action, message::<AboutUser>(body)?.username).await.map(|()| json!({})),

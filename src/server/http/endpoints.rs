@@ -29,7 +29,7 @@ use crate::audit::record::{AuditedAction, Sender};
 use crate::connections::{approval, list, offer};
 use crate::core::service_calls::AboutUser;
 use crate::core::{drives, service_calls, tasks};
-use crate::jobs::{operator, reports};
+use crate::jobs::{choices, operator, reports};
 use crate::links;
 use crate::state::{Server, log_failure};
 use crate::{direct, state_directory};
@@ -186,7 +186,10 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
     let (head, body) = request.into_parts();
     // Read the body even of a refused request: closing a socket with unread data discards the
     // response.
-    let body_max = if head.uri.path() == ipc::APPLICATIONS_OFFERED { OFFER_BODY_MAX } else { IPC_BODY_MAX };
+    let body_max = match head.uri.path() {
+        ipc::APPLICATIONS_OFFERED | ipc::JOBS_CHOICES => OFFER_BODY_MAX,
+        _ => IPC_BODY_MAX,
+    };
     let body = read_body(body, body_max).await;
     if !caller.may_ask(Instant::now()) {
         let mut reply =
@@ -225,6 +228,7 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
             within.ask(|decided| async move { applications::decide(server, uid, &decided) }).await
         }
         ipc::JOBS_SUBMITTED => within.ask(|report| reports::submitted(server, uid, report)).await,
+        ipc::JOBS_CHOICES => within.ask(|report| async move { choices::reported(server, uid, report) }).await,
         ipc::JOBS_EXTEND => within.ask(|extend| operator::extend(server, uid, extend)).await,
         ipc::JOBS_SUSPEND => within.ask(|suspend| operator::suspend(server, uid, suspend)).await,
         ipc::LINKS_MAKE => within.ask(|made| links::make(server, uid, made)).await,

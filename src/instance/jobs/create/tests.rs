@@ -3,11 +3,12 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use countersign_applications::{Catalogue, Rendered};
 use countersign_config::{
-    Accept, Accounting, Applications, Frequency, Machine, Operator, Placement, Product, ProductKind, Slurm,
+    Accept, Accounting, Applications, Asks, Frequency, Machine, Operator, Placement, Product, ProductKind, Slurm,
 };
 use countersign_keys::identity::{LinkName, ProviderId, Username};
 use countersign_slurm::Commands;
@@ -63,6 +64,8 @@ impl Bench {
             poll: Duration::from_secs(5),
             operator: Operator::NotGranted,
             time_max_h: 24,
+            asks: Asks { account: true, modules: false },
+            readme: None,
         };
         let applications = Applications { folder: home.path().join("none"), accept: [Accept::Approved].into() };
         let files = Files::new(Drives::new([("home".to_owned(), home.path().to_owned())]).unwrap());
@@ -76,6 +79,8 @@ impl Bench {
             server: ServerClient::at(home.path().join("no-server")),
             files,
             uid: account.uid().0,
+            own_name: "alice".to_owned(),
+            known_accounts: Mutex::default(),
             login: account.login(),
             relays: Relays::default(),
             relay_program: "/bin/false".into(),
@@ -349,4 +354,30 @@ async fn j07_a_gateway_reaches_a_job_through_the_links_of_its_own_record_alone()
     let ended = record.in_state(RecordState::Ended { slurm_id: Some(slurm_id) });
     bench.site.records.replace(&Bench::id(), ended).await.unwrap();
     assert!(matches!(refused("7", "paper").await, JobsError::Ended));
+}
+
+#[tokio::test]
+async fn the_account_at_slurm_is_one_that_slurm_has_named() {
+    let mut bench = Bench::new("echo 62");
+    bench.program("sacctmgr", "printf 'proja\nprojb\n--uid=0\n'");
+    let chosen = async |site: &Site, value: &str| {
+        let text = format!(r#"{{"parameters":{{"_injected_slurmAccount":{value}}}}}"#);
+        site.chosen_account(&Json::parse(text.as_bytes(), 8).unwrap()).await
+    };
+    let text = |account: &str| format!(r#"{{"type":"text","value":"{account}"}}"#);
+    assert_eq!(chosen(&bench.site, &text("projb")).await.unwrap().as_deref(), Some("projb"));
+    assert_eq!(chosen(&bench.site, &text("proja")).await.unwrap().as_deref(), Some("proja"));
+    let asked = "--noheader --parsable2 --readonly show associations users=alice format=Account\n";
+    assert_eq!(bench.calls("sacctmgr"), asked, "what Slurm has named is remembered");
+    for nothing in ["null", r#"{"type":"text"}"#, &text("")] {
+        assert_eq!(chosen(&bench.site, nothing).await.unwrap(), None, "{nothing}");
+    }
+    for bad in ["projc", "--uid=0", "proja "] {
+        let refused = chosen(&bench.site, &text(bad)).await.unwrap_err().to_string();
+        assert_eq!(refused, "you have no such account at Slurm", "{bad}");
+    }
+    assert!(chosen(&bench.site, r#"{"value":7}"#).await.is_err());
+    // Where the site does not ask, no user chooses.
+    Arc::get_mut(&mut bench.site).unwrap().slurm.asks = Asks::default();
+    assert!(chosen(&bench.site, &text("proja")).await.is_err());
 }
