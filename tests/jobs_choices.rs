@@ -1,5 +1,5 @@
-//! Choices of a job's account on a real Slurm: what the user's own instance has looked up is offered,
-//! and nothing else is taken.
+//! Choices of a job's account on a real Slurm: what the user's own instance has looked up is
+//! offered, and nothing else is taken.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 

@@ -29,10 +29,13 @@ fn jobs_are_started_only_where_the_configuration_says_how() {
     check("commands = \"/bin\"", "commands = \"bin\"", "slurm.commands: has to be an absolute path");
     check("config = \"/etc/slurm-b", "config = \"slurm-b", "slurm.config: has to be an absolute path");
     check("poll_s = 7", "poll_s = 0", "slurm.poll_s: is not between 1 and 600");
-    let gone = "slurm.readme: cannot open none.md: No such file or directory (os error 2)";
-    check("readme = \"readme.md\"", "readme = \"none.md\"", gone);
+    let gone = "slurm.readme: cannot open none.markdown: No such file or directory (os error 2)";
+    check("readme = \"readme.markdown\"", "readme = \"none.markdown\"", gone);
     let long = "x".repeat(16 * 1024 + 1);
-    check_file(|site| site.write("readme.md", &long, 0o644), "slurm.readme: readme.md is longer than 16384 bytes");
+    check_file(
+        |site| site.write("readme.markdown", &long, 0o644),
+        "slurm.readme: readme.markdown is longer than 16384 bytes",
+    );
     check("time_max_h = 48", "time_max_h = 0", "slurm.time_max_h: is not between 1 and 8760");
     for (key, value) in [("partition", "standard"), ("qos", "day"), ("account", "shared"), ("constraint", "avx512")] {
         for bad in ["-x", "a b", "a,b", "", "a\\nb", "a=b"] {

@@ -95,7 +95,7 @@ relay = "/opt/countersign/bin/countersign"
 time_max_h = 48
 ask_account = true
 ask_modules = true
-readme = "readme.md"
+readme = "readme.markdown"
 
 [ssh]
 keys = true
@@ -145,7 +145,7 @@ impl ConfigFixture {
         let rcgen::CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["hpc.example.org".to_owned()]).unwrap();
         site.write("core.pem", CORE_KEY, 0o644);
-        site.write("readme.md", "# Jobs here\n", 0o644);
+        site.write("readme.markdown", "# Jobs here\n", 0o644);
         site.write("refresh-token", "0123456789abcdef0123456789abcdef\n", 0o600);
         site.write("ca.pem", &cert.pem(), 0o644);
         site.write("fullchain.pem", &cert.pem(), 0o644);

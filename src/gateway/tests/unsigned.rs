@@ -90,7 +90,8 @@ async fn c10_what_is_the_same_for_every_user_takes_cores_token_alone() {
     }
 }
 
-/// Where the site shows users' choices, the server is told who asks, and nothing else of the request.
+/// Where the site shows users' choices, the server is told who asks, and nothing else of the
+/// request.
 #[tokio::test]
 async fn c10_of_a_question_about_an_application_only_the_user_goes_on_and_only_where_the_site_asks() {
     let test = TestGateway::changed(|gateway| gateway.asks = Asks { account: true, modules: false }).await;

@@ -1,9 +1,9 @@
-//! What this account may choose of a job, beside its application's parameters: its accounts at Slurm
-//! and the site's modules.
+//! The choices of a job that this account has, beside its application's parameters: its accounts at
+//! Slurm and the site's modules.
 //!
 //! The server is told, because UCloud asks before the user has signed anything, and such a request
-//! reaches no instance (decision 213). The account of a job is one that Slurm has named, and never a
-//! text of the request.
+//! reaches no instance (decision 213). The account of a job is one that Slurm has named, and never
+//! a text of the request.
 
 use std::sync::{Arc, PoisonError};
 

@@ -14,7 +14,8 @@ pub const JOBS_EXTEND: &str = "/jobs/extend";
 /// Suspends or resumes a job of the calling uid. [`JobSuspend`] → `{}`. Needs `slurm.operator`.
 pub const JOBS_SUSPEND: &str = "/jobs/suspend";
 
-/// Reports what the calling uid may choose of a job. [`JobChoices`] → `{}`. Replaces the last report.
+/// Reports what the calling uid may choose of a job. [`JobChoices`] → `{}`. Replaces the last
+/// report.
 pub const JOBS_CHOICES: &str = "/jobs/choices";
 
 /// Longest UCloud path of a job's folder, in bytes.

@@ -1,9 +1,10 @@
-//! What users may choose of a job beside its application's parameters: the Slurm account and
-//! modules, as their own instances report them, and the site's text.
+//! Users' choices of a job beside its application's parameters: the Slurm account and modules, as
+//! their own instances report them, and the site's text.
 //!
-//! UCloud asks before the user has signed anything, with Core's token alone. So no request of Core's
-//! reaches an instance: the answer is what the instance has reported, of what the configuration says
-//! may be asked (decision 213). The gateway passes on nothing of the request but the user's name.
+//! UCloud asks before the user has signed anything, with Core's token alone. So no request of
+//! Core's reaches an instance: the answer is the report of the instance, as far as the
+//! configuration asks for it (decision 213). The gateway passes on nothing of the request but the
+//! user's name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What UCloud's page is told of a user's choices, and what it is not told.
+//! UCloud's page is told the choices of the user who asks, and of no other.
 
 use serde_json::json;
 
@@ -70,7 +70,7 @@ async fn a_report_is_names_of_a_connected_account_and_no_more() {
 #[tokio::test]
 async fn the_site_s_text_is_read_each_time_and_left_out_if_it_cannot_be() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("readme.md");
+    let path = directory.path().join("readme.markdown");
     std::fs::write(&path, "# First").unwrap();
     let test = TestServer::new(&format!("{JOBS}readme = {path:?}\n"));
     assert_eq!(asked(&test.server, "bob#1")[0].1["description"], "# First");
