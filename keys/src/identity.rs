@@ -54,8 +54,8 @@ pub enum IdentityRejection {
     #[error("a job's id is 1 to {CORE_JOB_ID_MAX} digits")]
     CoreJobId,
     /// Not 1 to 19 digits.
-    #[error("a public link's id is 1 to {CORE_JOB_ID_MAX} digits")]
-    CoreLinkId,
+    #[error("the id of a public link or licence is 1 to {CORE_JOB_ID_MAX} digits")]
+    CoreResourceId,
     /// Not 1 to 32 lower-case letters, digits and single hyphens.
     #[error(
         "a public link's name is 1 to {LINK_NAME_MAX} lower-case letters and digits, and single hyphens between them"
@@ -162,9 +162,9 @@ checked_string!(
 );
 
 checked_string!(
-    /// Core's id of a public link, of which the same holds.
-    CoreLinkId,
-    IdentityRejection::CoreLinkId,
+    /// Core's id of a public link or a licence, of which the same holds.
+    CoreResourceId,
+    IdentityRejection::CoreResourceId,
     is_core_number
 );
 

@@ -1,6 +1,6 @@
 //! Public links in the store: a name has one owner, whatever Core says of numbers.
 
-use countersign_keys::identity::{CoreLinkId, LinkName, Uid, Username};
+use countersign_keys::identity::{CoreResourceId, LinkName, Uid, Username};
 use countersign_keys::store::links::{LINKS_MAX, Link, LinkRejection};
 use countersign_keys::store::registry::{NotChanged, Registry};
 use countersign_keys::store::sled_store::SledStore;
@@ -11,7 +11,7 @@ fn link(name: &str, username: &str, core_id: &str) -> Link {
         name: LinkName::parse(name).unwrap(),
         username: Username::parse(username).unwrap(),
         uid: Uid(1101),
-        core_id: CoreLinkId::parse(core_id).unwrap(),
+        core_id: CoreResourceId::parse(core_id).unwrap(),
         created: Timestamp::from_seconds(1_800_000_000),
     }
 }
@@ -45,7 +45,7 @@ fn j07_a_links_name_has_one_owner_and_one_number() {
     assert_eq!(names("bob"), [("7".to_owned(), "other".to_owned())]);
     // A number of another user's removes nothing.
     let forget = |username: &str, core_id: &str| {
-        let (username, core_id) = (Username::parse(username).unwrap(), CoreLinkId::parse(core_id).unwrap());
+        let (username, core_id) = (Username::parse(username).unwrap(), CoreResourceId::parse(core_id).unwrap());
         registry.forget_link(&username, &core_id).unwrap().map(String::from)
     };
     assert_eq!((forget("bob", "9"), forget("alice", "7")), (None, None));

@@ -12,7 +12,7 @@ use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
 use countersign_ipc::server_protocol::{Empty, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, LinkRemoved};
 use countersign_keys::bind::Projection;
-use countersign_keys::identity::{CoreLinkId, LinkName, ProviderId};
+use countersign_keys::identity::{CoreResourceId, LinkName, ProviderId};
 use countersign_keys::json::Json;
 use countersign_keys::policy::Permit;
 use countersign_os::log::Chain;
@@ -120,7 +120,7 @@ impl Site {
             LinksCall::Create => self.create(permit).await?,
             LinksCall::Delete => {
                 for item in items {
-                    let number = CoreLinkId::parse(&text(item, "id")).map_err(|_| LinkError::NoNumber)?;
+                    let number = CoreResourceId::parse(&text(item, "id")).map_err(|_| LinkError::NoNumber)?;
                     let removed = LinkRemoved { username: permit.username().clone(), number };
                     let LinkForgotten { name } = self.server.ask(LINKS_REMOVE, &removed).await?;
                     if let Some(name) = name {
@@ -140,7 +140,7 @@ impl Site {
         let name = self.signed_name(item)?;
         let body = permit.items().body().member("items").and_then(Json::elements).and_then(<[Json<'_>]>::first);
         let number = body.and_then(|body| body.member("id")).and_then(Json::as_str);
-        let number = number.and_then(|number| CoreLinkId::parse(number).ok()).ok_or(LinkError::NoNumber)?;
+        let number = number.and_then(|number| CoreResourceId::parse(number).ok()).ok_or(LinkError::NoNumber)?;
         let made = LinkMade { username: permit.username().clone(), name, number };
         let Empty {} = self.server.ask(LINKS_MAKE, &made).await?;
         Ok(())

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::{NotChanged, Registry};
 use super::typed::{fetch, put};
 use super::{Store, StoreFailure, Table, decode};
-use crate::identity::{CoreLinkId, LinkName, Uid, Username};
+use crate::identity::{CoreResourceId, LinkName, Uid, Username};
 use crate::time::Timestamp;
 
 /// Most links of a user: more than a user's jobs at a time.
@@ -25,7 +25,7 @@ pub struct Link {
     /// The user's account at that time.
     pub uid: Uid,
     /// Core's number.
-    pub core_id: CoreLinkId,
+    pub core_id: CoreResourceId,
     /// When it was recorded.
     pub created: Timestamp,
 }
@@ -96,7 +96,7 @@ impl<S: Store> Registry<S> {
     ///
     /// # Errors
     /// The store failed.
-    pub fn forget_link(&self, username: &Username, core_id: &CoreLinkId) -> Result<Option<LinkName>, StoreFailure> {
+    pub fn forget_link(&self, username: &Username, core_id: &CoreResourceId) -> Result<Option<LinkName>, StoreFailure> {
         self.write(|transaction| {
             let key = key_of(username, core_id);
             let Some(link) = fetch::<Link>(transaction, Table::LinkIds, &key)? else { return Ok(None) };
@@ -112,6 +112,6 @@ fn prefix_of(username: &Username) -> Vec<u8> {
     [username.as_str().as_bytes(), &[0]].concat()
 }
 
-fn key_of(username: &Username, core_id: &CoreLinkId) -> Vec<u8> {
+fn key_of(username: &Username, core_id: &CoreResourceId) -> Vec<u8> {
     [username.as_str().as_bytes(), &[0], core_id.as_str().as_bytes()].concat()
 }

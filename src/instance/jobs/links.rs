@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use countersign_ipc::server_protocol::{JOB_LINKS_MAX, LINKS_LIST, Links, LinksList};
-use countersign_keys::identity::{CoreJobId, CoreLinkId, LinkName, Username};
+use countersign_keys::identity::{CoreJobId, CoreResourceId, LinkName, Username};
 use countersign_keys::json::Json;
 use countersign_keys::session::InterfaceKind;
 
@@ -20,7 +20,7 @@ use super::{Jobs, Site};
 /// A link as the user signed it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Signed {
-    number: CoreLinkId,
+    number: CoreResourceId,
     port: Option<u16>,
 }
 
@@ -81,7 +81,7 @@ fn signed(specification: &Json<'_>) -> Result<Vec<Signed>, JobsError> {
     if links.len() > JOB_LINKS_MAX {
         return Err(JobsError::Specification("the job has too many public links"));
     }
-    let numbers: HashSet<&CoreLinkId> = links.iter().map(|link| &link.number).collect();
+    let numbers: HashSet<&CoreResourceId> = links.iter().map(|link| &link.number).collect();
     if numbers.len() < links.len() {
         return Err(JobsError::Specification("the job names one public link twice"));
     }
@@ -89,7 +89,7 @@ fn signed(specification: &Json<'_>) -> Result<Vec<Signed>, JobsError> {
 }
 
 fn link(value: &Json<'_>) -> Result<Signed, JobsError> {
-    let number = value.member("id").and_then(Json::as_str).and_then(|number| CoreLinkId::parse(number).ok());
+    let number = value.member("id").and_then(Json::as_str).and_then(|number| CoreResourceId::parse(number).ok());
     let number = number.ok_or(JobsError::Specification("a public link of the job has no number"))?;
     if value.member("tls").is_some_and(|tls| !tls.is_zero()) {
         return Err(JobsError::Specification("a public link reaches its application without TLS"));

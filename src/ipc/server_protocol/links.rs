@@ -3,7 +3,7 @@
 //! An account sees and changes its own users' links alone. The account's own instance has verified
 //! the user's signature before it sends one.
 
-use countersign_keys::identity::{CoreJobId, CoreLinkId, LinkName, Username};
+use countersign_keys::identity::{CoreJobId, CoreResourceId, LinkName, Username};
 use serde::{Deserialize, Serialize};
 
 /// Records a link that one of the account's users creates. [`LinkMade`] → `{}`; refused with 409 if
@@ -24,7 +24,7 @@ pub struct LinkMade {
     /// What its host name says between the site's prefix and suffix.
     pub name: LinkName,
     /// UCloud's number.
-    pub number: CoreLinkId,
+    pub number: CoreResourceId,
 }
 
 /// A link that one of the account's users deletes.
@@ -34,7 +34,7 @@ pub struct LinkRemoved {
     /// The user who signed.
     pub username: Username,
     /// UCloud's number.
-    pub number: CoreLinkId,
+    pub number: CoreResourceId,
 }
 
 /// What was removed.
@@ -64,7 +64,7 @@ pub struct Links {
 pub struct KnownLink {
     pub name: LinkName,
     /// UCloud's number.
-    pub number: CoreLinkId,
+    pub number: CoreResourceId,
     /// The job that has the link, until it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<CoreJobId>,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use countersign_keys::identity::CoreLinkId;
+use countersign_keys::identity::CoreResourceId;
 use countersign_keys::store::jobs::Job;
 use countersign_keys::time::Timestamp;
 use countersign_slurm::Outcome;
@@ -16,8 +16,8 @@ fn name(text: &str) -> LinkName {
     LinkName::parse(text).unwrap()
 }
 
-fn number(text: &str) -> CoreLinkId {
-    CoreLinkId::parse(text).unwrap()
+fn number(text: &str) -> CoreResourceId {
+    CoreResourceId::parse(text).unwrap()
 }
 
 /// A server with the users alice#1 and bob#1.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::links;
 use countersign_ipc::server_protocol::LinkMade;
-use countersign_keys::identity::CoreLinkId;
+use countersign_keys::identity::CoreResourceId;
 
 #[tokio::test]
 async fn j07_a_job_has_its_own_users_links_until_slurm_shows_its_end() {
@@ -13,7 +13,7 @@ async fn j07_a_job_has_its_own_users_links_until_slurm_shows_its_end() {
     let site = Site { links: names, ..Site::with(false, LINKS).await };
     let server = &site.test.server;
     for (uid, username, link, number) in [(ALICE, "alice#1", "paper", "7"), (BOB, "bob#1", "bobs", "8")] {
-        let number = CoreLinkId::parse(number).unwrap();
+        let number = CoreResourceId::parse(number).unwrap();
         links::make(server, uid, LinkMade { username: user(username), name: name(link), number }).await.unwrap();
     }
     let id = site.core.add_job("alice#1", None);
