@@ -317,7 +317,7 @@ fn values_of_the_wrong_kind_are_refused() {
     check(
         "type = \"storage\"",
         "type = \"gpu\"",
-        "products[0].type: unknown word `gpu`, expected one of `storage`, `compute`, `ingress`",
+        "products[0].type: unknown word `gpu`, expected one of `storage`, `compute`, `ingress`, `license`",
     );
     check(
         "sandbox = \"available\"",
@@ -459,6 +459,27 @@ fn mappers_have_their_program() {
     assert_eq!(
         site.placeless()[1],
         "mapping.command[0]: core.pem has mode 0775: others can write it; chmod go-w core.pem"
+    );
+}
+
+#[test]
+fn j09_a_licence_has_an_address_or_a_key() {
+    let licence =
+        |with: &str| format!("[[products]]\nname = \"m\"\ncategory = \"m\"\ntype = \"license\"\n{with}\n[slurm]");
+    let check = |with: &str, want: &str| check("[slurm]", &licence(with), want);
+    let absent = "is missing: the address of a licence server, or \"key\", the file with a licence's key, or both";
+    check("", &format!("products[2].address: {absent}"));
+    let address = "products[2].address: is not the address of a licence server, such as \"licences.example.org:27000\": letters, digits and . - _ : [ ]";
+    check("address = \"$(id):1\"", address);
+    check(
+        "key = \"0123456789012345678901234567890123456789\"",
+        "products[2].key: has to be the name of a file with the secret in it, never the secret itself",
+    );
+    check("address = \"[::1]:27000\"\ncpu = 1", "products[2]: means nothing unless the product's type is \"compute\"");
+    self::check(
+        "price = 1",
+        "price = 1\naddress = \"a:1\"",
+        "products[0]: means nothing unless the product's type is \"license\"",
     );
 }
 

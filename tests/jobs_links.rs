@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use crate::jobs_web::{SERVER, Site, text};
 use crate::support::stream::{self, Browser};
 use crate::support::test_site::{PROVIDER, Person};
-use countersign_portal::core::{JobDeed, LinkDeed};
+use countersign_portal::core::{JobDeed, Resource, ResourceDeed};
 use countersign_portal::{Answer, Deed};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -43,8 +43,9 @@ impl LinkSite {
     }
 
     async fn create(&self, person: &Person, number: &str, name: &str) -> Answer {
-        let deed = LinkDeed::Create(number.to_owned(), Self::asked(&format!("link-{name}.localhost")));
-        self.site.centre.perform(person, &Deed::Link(deed)).await
+        let deed =
+            ResourceDeed::Create(Resource::Link, number.to_owned(), Self::asked(&format!("link-{name}.localhost")));
+        self.site.centre.perform(person, &Deed::Resource(deed)).await
     }
 
     async fn created(&self, person: &Person, number: &str, name: &str) {
@@ -220,21 +221,23 @@ async fn j07_a_link_is_its_owners_and_core_cannot_swap_it() {
     let refused = links.create(bob, "73", "paper").await;
     assert!(refused.status == 409 && refused.text("why").contains("another user's"), "{refused:?}");
     for domain in ["app-5-0.localhost", "localhost", "link-a.b.localhost", "link-.localhost", "paper.example.org"] {
-        let deed = LinkDeed::Create("74".to_owned(), LinkSite::asked(domain));
-        let refused = links.site.centre.perform(bob, &Deed::Link(deed)).await;
+        let deed = ResourceDeed::Create(Resource::Link, "74".to_owned(), LinkSite::asked(domain));
+        let refused = links.site.centre.perform(bob, &Deed::Resource(deed)).await;
         assert_eq!(refused.status, 400, "{domain}: {refused:?}");
     }
     // Core asks for another domain than the user signed.
-    let deed = Deed::Link(LinkDeed::Create("75".to_owned(), LinkSite::asked("link-mine.localhost")));
+    let deed =
+        Deed::Resource(ResourceDeed::Create(Resource::Link, "75".to_owned(), LinkSite::asked("link-mine.localhost")));
     let request = links.site.centre.signed(bob, &deed);
     let swapped = request.altered(|body| body["items"][0]["specification"]["domain"] = json!("link-other.localhost"));
     assert_eq!(links.site.centre.core.invoke(&swapped).await.unwrap().status, 482);
     // A domain in capitals is signed as Core sends it.
-    let deed = LinkDeed::Create("76".to_owned(), LinkSite::asked("Link-Big.localhost"));
-    let answer = links.site.centre.perform(alice, &Deed::Link(deed)).await;
+    let deed = ResourceDeed::Create(Resource::Link, "76".to_owned(), LinkSite::asked("Link-Big.localhost"));
+    let answer = links.site.centre.perform(alice, &Deed::Resource(deed)).await;
     assert!(answer.is_ok(), "{answer:?}");
     // A repeat without another signature changes nothing.
-    let deed = Deed::Link(LinkDeed::Create("77".to_owned(), LinkSite::asked("link-again.localhost")));
+    let deed =
+        Deed::Resource(ResourceDeed::Create(Resource::Link, "77".to_owned(), LinkSite::asked("link-again.localhost")));
     let signed = links.site.centre.signed(alice, &deed);
     assert!(links.site.centre.core.invoke(&signed).await.unwrap().is_ok());
     let repeated = signed.altered(|body| body["items"][0]["id"] = json!("72"));
@@ -256,7 +259,7 @@ async fn j07_a_link_is_its_owners_and_core_cannot_swap_it() {
     links.serve(alice, "7", &[("71", Some(port))]).await;
     links.until_reached("paper").await;
     let delete = async |person: &Person, number: &str| {
-        let deed = Deed::Link(LinkDeed::Delete(number.to_owned()));
+        let deed = Deed::Resource(ResourceDeed::Delete(Resource::Link, number.to_owned()));
         let answer = links.site.centre.perform(person, &deed).await;
         assert!(answer.is_ok(), "{answer:?}");
     };
@@ -270,6 +273,6 @@ async fn j07_a_link_is_its_owners_and_core_cannot_swap_it() {
     // Its name is free, and the job that had it is not public under it any more.
     links.created(bob, "78", "paper").await;
     assert_eq!(links.get("paper", "/", &[]).await.status, 404);
-    let relabelled = LinkDeed::Relabel("78".to_owned(), json!({"Colour": "red"}));
-    assert!(links.site.centre.perform(bob, &Deed::Link(relabelled)).await.is_ok());
+    let relabelled = ResourceDeed::Relabel(Resource::Link, "78".to_owned(), json!({"Colour": "red"}));
+    assert!(links.site.centre.perform(bob, &Deed::Resource(relabelled)).await.is_ok());
 }

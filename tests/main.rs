@@ -27,6 +27,7 @@ mod intent_v1;
 mod jobs;
 mod jobs_choices;
 mod jobs_figures;
+mod jobs_licences;
 mod jobs_links;
 mod jobs_poller;
 mod jobs_web;

@@ -9,6 +9,7 @@ mod confirmation;
 pub mod drives;
 mod expiry;
 pub mod jobs;
+pub mod licences;
 pub mod links;
 mod passkey_table;
 pub mod passkeys;
@@ -71,13 +72,15 @@ pub enum Table {
     Links,
     /// By username, a zero byte and Core's id of the link: the same.
     LinkIds,
+    /// By username, a zero byte and Core's id of the licence: [`licences::LicenceRecord`].
+    Licences,
     /// By the remainder of Core's id, big-endian: [`jobs::EndedJob`].
     EndedJobs,
 }
 
 impl Table {
     /// Every table. An implementation keeps them apart.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -96,6 +99,7 @@ impl Table {
         Self::Jobs,
         Self::Links,
         Self::LinkIds,
+        Self::Licences,
         Self::EndedJobs,
     ];
 
@@ -128,6 +132,7 @@ impl Table {
             Self::Jobs => "jobs",
             Self::Links => "links",
             Self::LinkIds => "link_ids",
+            Self::Licences => "licences",
             Self::EndedJobs => "ended_jobs",
         }
     }

@@ -14,6 +14,7 @@ mod edges;
 mod interop;
 mod jobs;
 mod key_material;
+mod licences;
 mod links;
 mod models;
 mod passkeys;

@@ -13,11 +13,11 @@ pub mod events;
 mod job_deed;
 mod jobs;
 mod keys;
-mod link_deed;
 mod polls;
 mod process;
 mod products;
 mod request;
+mod resource_deed;
 mod resources;
 pub mod rewriting;
 mod socket;
@@ -36,9 +36,9 @@ pub use self::keys::{
     CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,
     token_header,
 };
-pub use self::link_deed::LinkDeed;
 pub use self::polls::{POLLED, Polled};
 pub use self::request::{Bearer, Request, username_header};
+pub use self::resource_deed::{Resource, ResourceDeed};
 pub use self::resources::RegisteredDrive;
 pub use self::tasks::ShownTask;
 

@@ -81,6 +81,7 @@ fn with_site<R>(job_id: Option<&str>, act: impl FnOnce(&Site<'_>) -> R) -> R {
         is_hidden: false,
         machine: Machine { cpu: 8, memory_gb: 32, gpu: 2, ..Machine::default() },
         placement: Placement::default(),
+        licence: None,
     };
     act(&Site {
         job_id,

@@ -509,6 +509,12 @@ fn remarks(config: &Config) -> Vec<String> {
     if slurm.is_some() && !products.iter().any(|product| product.kind == ProductKind::Compute) {
         remarks.push("there is no product of type \"compute\", so no job can be started".to_owned());
     }
+    let needs_jobs = |product: &&Product| matches!(product.kind, ProductKind::Ingress | ProductKind::License);
+    if slurm.is_none()
+        && let Some(idle) = products.iter().find(needs_jobs)
+    {
+        remarks.push(format!("there is no [slurm], so the product {} is offered to no job", idle.name));
+    }
     remarks.extend(slurm.as_ref().and_then(missing_programs));
     remarks
 }

@@ -23,7 +23,7 @@ use crate::check::products::Jobs;
 use crate::file::File;
 use crate::problem::{ConfigError, Reason};
 use crate::spans;
-use crate::{Config, Core, Gateway, Instances, Launch, Reader, Role};
+use crate::{Config, Core, Gateway, Instances, Launch, Product, Reader, Role};
 
 impl Config {
     /// Checks a configuration's text as if it had been read from `path`, for that reader.
@@ -86,7 +86,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let instances = users::instances(file.instances, gateway.as_ref(), findings);
     let mapping = users::mapping(file.mapping, site, findings);
     let jobs = if file.slurm.is_some() { Jobs::Started } else { Jobs::NotStarted };
-    let products = products::products(file.products, jobs, findings);
+    let products = products::products(file.products, jobs, site, findings);
     let drives = served::drives(file.drives, &products, findings);
     let slurm = slurm::slurm(file.slurm, &drives, site, findings);
     let ssh = served::ssh(&file.ssh);
@@ -95,7 +95,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let connection = users::connection(file.connection, findings);
     let maintenance = users::maintenance(file.maintenance, findings);
     if reader.role == Role::Instance {
-        refuse_secrets_within_reach(core.as_ref(), gateway.as_ref(), instances.as_ref(), findings);
+        refuse_secrets_within_reach(core.as_ref(), gateway.as_ref(), &products, instances.as_ref(), findings);
     }
     let ipc = served::ipc(file.ipc, site, findings);
     let state = served::state(file.state, site, findings);
@@ -131,6 +131,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
 fn refuse_secrets_within_reach(
     core: Option<&Core>,
     gateway: Option<&Gateway>,
+    products: &[Product],
     instances: Option<&Instances>,
     findings: &mut Findings<'_>,
 ) {
@@ -139,7 +140,9 @@ fn refuse_secrets_within_reach(
     }
     let token = core.and_then(|core| core.refresh_token.as_ref()).map(|file| ("core.refresh_token", file));
     let key = gateway.and_then(|gateway| gateway.tls.as_ref()).map(|tls| ("gateway.tls.key", &tls.key));
-    for (name, file) in token.into_iter().chain(key) {
+    let licences = products.iter().filter_map(|product| product.licence.as_ref()?.key.as_ref());
+    let licences = licences.map(|file| ("products.key", file));
+    for (name, file) in token.into_iter().chain(key).chain(licences) {
         if file.is_within_reach() {
             findings.add(name, None, Reason::WithinReach(file.path().to_owned()));
         }

@@ -190,6 +190,8 @@ table! {
         qos: Typed<String>,
         account: Typed<String>,
         constraint: Typed<String>,
+        address: Typed<String>,
+        key: Typed<String>,
     }
 }
 

@@ -15,6 +15,7 @@ mod file;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod kept_look;
+mod licence;
 mod link_hosts;
 mod maintenance;
 mod problem;
@@ -47,6 +48,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use crate::brand::{Brand, Contact, Logo, LogoKind};
 pub use crate::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME, PlainName, UserDrives};
+pub use crate::licence::Licence;
 pub use crate::link_hosts::LinkHosts;
 pub use crate::maintenance::{CurrentMaintenance, Maintenance};
 pub use crate::problem::ConfigError;

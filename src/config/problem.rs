@@ -192,6 +192,10 @@ pub(crate) enum Reason {
     /// A row of `[[calls]]` for which no process has an implementation.
     #[error("has to be \"core\": a site adds calls that come through UCloud")]
     DirectRow,
+    #[error(
+        "is not the address of a licence server, such as \"licences.example.org:27000\": letters, digits and . - _ : [ ]"
+    )]
+    LicenceAddress,
     /// A key without effect beside another's value.
     #[error("means nothing unless {0}")]
     Idle(&'static str),

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use crate::licence::Licence;
 use crate::slurm::Placement;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,10 +20,12 @@ pub struct Product {
     pub accounting: Accounting,
     /// Whether grant applications omit it.
     pub is_hidden: bool,
-    /// The hardware of its machines; all zero and empty for storage.
+    /// The hardware of its machines; all zero and empty for what is no machine.
     pub machine: Machine,
-    /// How its jobs are submitted; all `None` for storage.
+    /// How its jobs are submitted; all `None` for what is no machine.
     pub placement: Placement,
+    /// What its licences are; `None` for every other type.
+    pub licence: Option<Licence>,
 }
 
 /// `products.type`.
@@ -35,6 +38,8 @@ pub enum ProductKind {
     Compute,
     /// For public links.
     Ingress,
+    /// For licences.
+    License,
 }
 
 /// How UCloud accounts for a category. Cannot be changed once Core has it.
@@ -104,15 +109,17 @@ impl ProductKind {
             Self::Storage => "STORAGE",
             Self::Compute => "COMPUTE",
             Self::Ingress => "INGRESS",
+            Self::License => "LICENSE",
         }
     }
 
-    /// The configuration's spelling.
+    /// The spelling of the configuration, and of the `type` at Core.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Storage => "storage",
             Self::Compute => "compute",
             Self::Ingress => "ingress",
+            Self::License => "license",
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::admin_file::{self, FileReason};
 /// Longest secret, in bytes. A TLS key with its comments is under 8 KiB.
 const SECRET_MAX: u64 = 64 * 1024;
 
+/// Longest token, in bytes.
+const TOKEN_MAX: u64 = 4 * 1024;
+
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct SecretFileError(#[from] FileReason);
@@ -37,6 +40,10 @@ impl SecretFile {
 
     /// Reads the secret, without surrounding white space.
     pub fn read(&self) -> Result<Secret<String>, SecretFileError> {
+        self.read_at_most(SECRET_MAX)
+    }
+
+    fn read_at_most(&self, max: u64) -> Result<Secret<String>, SecretFileError> {
         let path = self.path.as_path();
         let (file, metadata) = admin_file::open(path)?;
         admin_file::refuse_owned_by_others(path, &metadata, self.reader)?;
@@ -44,7 +51,7 @@ impl SecretFile {
         if !matches!(mode, 0o600 | 0o400) {
             return Err(FileReason::Exposed { path: path.to_owned(), mode }.into());
         }
-        let text = Secret::new(admin_file::read_limited(path, file, SECRET_MAX)?);
+        let text = Secret::new(admin_file::read_limited(path, file, max)?);
         let trimmed = text.expose().trim();
         if trimmed.is_empty() {
             return Err(FileReason::Empty { path: path.to_owned() }.into());
@@ -55,7 +62,7 @@ impl SecretFile {
     /// Reads a secret that is one word of printable ASCII, such as a token: no second line, no byte
     /// order mark.
     pub fn read_token(&self) -> Result<Secret<String>, SecretFileError> {
-        let token = self.read()?;
+        let token = self.read_at_most(TOKEN_MAX)?;
         if token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(token);
         }

@@ -31,6 +31,7 @@ pub(crate) enum Call {
     Search(Search),
     Jobs(JobsCall),
     Links(LinksCall),
+    Licences(LicencesCall),
     /// Follows a job's output, on a WebSocket.
     Follow {
         id: String,
@@ -54,6 +55,14 @@ pub(crate) enum JobsCall {
 /// A call about public links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinksCall {
+    Create,
+    Delete,
+    UpdateLabels,
+}
+
+/// A call about licences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LicencesCall {
     Create,
     Delete,
     UpdateLabels,
@@ -135,6 +144,9 @@ impl Call {
             names::INGRESSES_CREATE => Self::Links(LinksCall::Create),
             names::INGRESSES_DELETE => Self::Links(LinksCall::Delete),
             names::INGRESSES_UPDATE_LABELS => Self::Links(LinksCall::UpdateLabels),
+            names::LICENSES_CREATE => Self::Licences(LicencesCall::Create),
+            names::LICENSES_DELETE => Self::Licences(LicencesCall::Delete),
+            names::LICENSES_UPDATE_LABELS => Self::Licences(LicencesCall::UpdateLabels),
             names::FILES_COLLECTIONS_CREATE => Self::Drives(DrivesCall::Create),
             names::FILES_COLLECTIONS_RENAME => Self::Drives(DrivesCall::Rename),
             names::FILES_COLLECTIONS_DELETE => Self::Drives(DrivesCall::Delete),
@@ -254,6 +266,9 @@ mod tests {
         check("ingresses.create", item, Call::Links(LinksCall::Create));
         check("ingresses.delete", item, Call::Links(LinksCall::Delete));
         check("ingresses.updateLabels", item, Call::Links(LinksCall::UpdateLabels));
+        check("licenses.create", item, Call::Licences(LicencesCall::Create));
+        check("licenses.delete", item, Call::Licences(LicencesCall::Delete));
+        check("licenses.updateLabels", item, Call::Licences(LicencesCall::UpdateLabels));
         check("networkips.create", item, Call::NotOffered);
         check("files.collections.delete", item, Call::Drives(DrivesCall::Delete));
         let renamed = r#"{"items":[{"id":"1","newTitle":"x"}]}"#;

@@ -47,7 +47,7 @@ impl DirectCalls {
         match DirectCall::of(permit) {
             DirectCall::ListDrives => Ok(self.drives.list().await),
             DirectCall::PreviewJob => match permit.items().projections() {
-                [item] => Ok(self.jobs.preview(item).await?),
+                [item] => Ok(self.jobs.preview(permit.username(), item).await?),
                 _ => Err(DirectError::Missing("the job")),
             },
             DirectCall::ListKeys => self.keys.list(permit).await,

@@ -119,6 +119,7 @@ impl Instance {
             Call::ControlTask(control) => self.control_task(permit.username(), &control),
             Call::Jobs(call) => self.jobs.answer(permit, call, within).await,
             Call::Links(call) => self.links.answer(permit, call).await,
+            Call::Licences(call) => self.licences.answer(permit, call).await,
             Call::Refused(why) => ErrorCode::NotFound.reply_with(why),
             // A search and a follower come as messages on a WebSocket.
             Call::Search(_) | Call::Follow { .. } | Call::NotOffered => ErrorCode::NotFound.reply_with(NOT_OFFERED),

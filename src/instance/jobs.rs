@@ -11,6 +11,7 @@ pub(crate) mod error;
 pub(crate) mod follow;
 pub(crate) mod interface;
 mod interfaces;
+mod licences;
 mod links;
 mod modules;
 mod prepare;
@@ -28,7 +29,7 @@ use std::sync::{Arc, Mutex};
 use countersign_applications::Catalogue;
 use countersign_config::{Config, Product, Slurm};
 use countersign_keys::bind::Projection;
-use countersign_keys::identity::{CoreJobId, ProviderId};
+use countersign_keys::identity::{CoreJobId, ProviderId, Username};
 use countersign_keys::policy::Permit;
 use countersign_slurm::{Commands, JobState, SlurmJobId};
 use http::StatusCode;
@@ -138,8 +139,8 @@ impl Jobs {
     }
 
     /// Renders what the user is about to sign, and shows it.
-    pub(crate) async fn preview(&self, item: &Projection<'_>) -> Result<Value, JobsError> {
-        let prepared = self.site()?.preview(item.parameter("specification")).await?;
+    pub(crate) async fn preview(&self, username: &Username, item: &Projection<'_>) -> Result<Value, JobsError> {
+        let prepared = self.site()?.preview(username, item.parameter("specification")).await?;
         Ok(json!({ "script": prepared.rendered.shown, "sha256": prepared.digest().as_str() }))
     }
 

@@ -20,10 +20,12 @@ pub mod fuzzing;
 mod idle;
 mod jobs;
 mod keys;
+mod licences;
 mod links;
 mod listener;
 pub mod relay;
 mod repair;
+mod resource;
 mod search;
 mod server_link;
 mod sessions;
@@ -56,6 +58,7 @@ use crate::files::protected::Protection;
 use crate::idle::IdleTimer;
 use crate::jobs::Jobs;
 use crate::keys::pinned::PinnedKeys;
+use crate::licences::Licences;
 use crate::links::Links;
 use crate::search::Searches;
 use crate::server_link::{InheritedLine, ServerLink, ServerLinkFailure};
@@ -200,10 +203,24 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceF
         Searches::of(Arc::clone(files.drives())),
     );
     let drive_maker = DriveMaker::of(&files, config);
-    let links = Links::of(config);
+    let (licences, links) = (Licences::of(config), Links::of(config));
     let web = WebSessions::at(config.gateway.web.clone());
     let (home, log) = (account.home().to_owned(), DecisionLog::to(log.into()));
-    Ok(Instance { verifier, files, drive_maker, direct, jobs, links, ssh_keys, sessions, sockets, web, home, log })
+    Ok(Instance {
+        verifier,
+        files,
+        drive_maker,
+        direct,
+        jobs,
+        licences,
+        links,
+        ssh_keys,
+        sessions,
+        sockets,
+        web,
+        home,
+        log,
+    })
 }
 
 async fn serve(

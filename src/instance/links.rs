@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use self::open::OpenLinks;
 use crate::call::{LinksCall, NOT_OFFERED, text};
 use crate::direct::server_client::{ServerClient, ServerError};
+use crate::resource::{number, signed_product};
 
 /// Why a call about public links fails.
 #[derive(Debug, thiserror::Error)]
@@ -138,9 +139,7 @@ impl Site {
     async fn create(&self, permit: &Permit<'_, '_>) -> Result<(), LinkError> {
         let [item] = permit.items().projections() else { return Err(LinkError::OneAtATime) };
         let name = self.signed_name(item)?;
-        let body = permit.items().body().member("items").and_then(Json::elements).and_then(<[Json<'_>]>::first);
-        let number = body.and_then(|body| body.member("id")).and_then(Json::as_str);
-        let number = number.and_then(|number| CoreResourceId::parse(number).ok()).ok_or(LinkError::NoNumber)?;
+        let number = number(permit).ok_or(LinkError::NoNumber)?;
         let made = LinkMade { username: permit.username().clone(), name, number };
         let Empty {} = self.server.ask(LINKS_MAKE, &made).await?;
         Ok(())
@@ -149,12 +148,8 @@ impl Site {
     /// The name that the user signed, of a product of this provider.
     fn signed_name(&self, item: &Projection<'_>) -> Result<LinkName, LinkError> {
         let specification = item.parameter("specification");
-        let of_product = |name: &str| specification.member("product")?.member(name)?.as_str();
-        let is_it = |product: &&Product| {
-            of_product("id") == Some(&*product.name) && of_product("category") == Some(&*product.category)
-        };
-        let is_here = of_product("provider") == Some(self.provider.as_str());
-        self.products.iter().filter(|_| is_here).find(is_it).ok_or(LinkError::NoProduct)?;
+        signed_product(specification, ProductKind::Ingress, &self.products, &self.provider)
+            .ok_or(LinkError::NoProduct)?;
         let domain = specification.member("domain").and_then(Json::as_str).unwrap_or_default();
         self.hosts.signed(domain).ok_or_else(|| LinkError::Domain(self.hosts.form()))
     }

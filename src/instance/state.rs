@@ -7,6 +7,7 @@ use crate::direct::DirectCalls;
 use crate::drives::user_made::DriveMaker;
 use crate::files::Files;
 use crate::jobs::Jobs;
+use crate::licences::Licences;
 use crate::links::Links;
 use crate::sessions::Sessions;
 use crate::ssh_keys::SshKeys;
@@ -27,6 +28,7 @@ pub(crate) struct Instance {
     pub(super) drive_maker: Option<DriveMaker>,
     pub(super) direct: DirectCalls,
     pub(super) jobs: Jobs,
+    pub(super) licences: Licences,
     /// Public links of jobs.
     pub(super) links: Links,
     pub(super) ssh_keys: SshKeys,

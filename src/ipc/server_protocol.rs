@@ -7,6 +7,7 @@
 mod applications;
 mod instances;
 mod jobs;
+mod licences;
 mod links;
 
 use countersign_keys::identity::{KeyId, Uid, Username};
@@ -28,6 +29,9 @@ pub use self::instances::{
 pub use self::jobs::{
     JOB_LINKS_MAX, JOBS_CHOICES, JOBS_EXTEND, JOBS_SUBMITTED, JOBS_SUSPEND, JobChoices, JobExtend, JobSubmitted,
     JobSuspend, OUTPUT_FOLDER_MAX, TARGET_NAME_MAX,
+};
+pub use self::licences::{
+    KnownLicence, LICENCES_MAKE, LICENCES_READ, LICENCES_REMOVE, LicenceMade, LicenceRemoved, Licences, LicencesRead,
 };
 pub use self::links::{
     KnownLink, LINKS_LIST, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, LinkRemoved, Links, LinksList,

@@ -14,9 +14,11 @@ mod gateway;
 mod http;
 mod instances;
 mod jobs;
+mod licences;
 mod links;
 mod metrics;
 mod passkeys;
+mod resources;
 mod state;
 mod state_directory;
 #[cfg(test)]

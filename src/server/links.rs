@@ -13,11 +13,11 @@ use countersign_keys::store::registry::NotChanged;
 use countersign_slurm::Standing;
 
 use crate::audit::record::AuditedAction;
-use crate::connections::approval::asker;
 use crate::connections::expiry::Standing as OfConnection;
 use crate::http::reply::Refusal;
 use crate::jobs::decide::at_core;
 use crate::jobs::table::Tracked;
+use crate::resources::{check_own_user, note};
 use crate::state::{Server, log_failure};
 use crate::turns::Asker;
 use countersign_ipc::error_code::ErrorCode;
@@ -149,16 +149,7 @@ fn may_change(server: &Server, uid: Uid, username: &Username) -> Result<(), Refu
     if server.config.gateway.links.is_none() {
         return Err(Refusal::not_found("this provider offers no public links"));
     }
-    if !server.records.usernames(uid)?.contains(username) {
-        return Err(Refusal::not_found("this account is not connected to that UCloud user"));
-    }
-    Ok(())
-}
-
-fn note(server: &Server, uid: Uid, operation: &str, username: &Username, note: &str) -> Result<(), Refusal> {
-    let asker = asker(uid);
-    let action = AuditedAction::of(&asker, operation);
-    server.record(&AuditedAction { username: Some(username), note: Some(note), ..action })
+    check_own_user(server, uid, username)
 }
 
 #[cfg(test)]

@@ -89,7 +89,19 @@ impl TestServer {
         Self::with_core("https://cloud.example.org", &CoreKeys::generate("hpc").unwrap(), None, more)
     }
 
-    /// The same, with Core at that origin, with that key pair and refresh token.
+    /// The same, with the users alice#1 and bob#1.
+    pub(crate) async fn with_users(more: &str) -> Self {
+        let test = Self::new(more);
+        for (uid, account) in [(ALICE, "alice"), (BOB, "bob")] {
+            let mut browser = test.begun_at_core(&format!("{account}#1")).await;
+            let offered = browser.offer(&test).await.unwrap();
+            test.approve(uid, account, offered["code"].as_str().unwrap()).await.unwrap();
+            browser.key.set_kid(offered["kid"].as_str().unwrap());
+        }
+        test
+    }
+
+    /// A server with Core at that origin, with that key pair and refresh token.
     pub(crate) fn with_core(core_origin: &str, core: &CoreKeys, refresh_token: Option<&str>, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for (name, mode) in [("state", 0o700), ("run", 0o755)] {

@@ -42,6 +42,10 @@ pub const INGRESSES_CREATE: &str = "ingresses.create";
 pub const INGRESSES_DELETE: &str = "ingresses.delete";
 pub const INGRESSES_UPDATE_LABELS: &str = "ingresses.updateLabels";
 
+pub const LICENSES_CREATE: &str = "licenses.create";
+pub const LICENSES_DELETE: &str = "licenses.delete";
+pub const LICENSES_UPDATE_LABELS: &str = "licenses.updateLabels";
+
 pub const NETWORKIPS_UPDATE_FIREWALL: &str = "networkips.updateFirewall";
 
 pub const SSH_KEY_UPLOADED: &str = "ssh.keyUploaded";

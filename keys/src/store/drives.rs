@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::registry::{NotChanged, Registry};
-use super::typed::{fetch, put};
+use super::typed::{fetch, key_of_users, put};
 use super::{Entry, Store, StoreFailure, Table, decode};
 use crate::identity::Username;
 
@@ -100,7 +100,7 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// The store failed.
     pub fn drives(&self, username: &Username) -> Result<Vec<Drive>, StoreFailure> {
-        read(Table::Drives, &self.store().scan(Table::Drives, &prefix_of(username), None, DRIVES_MAX)?)
+        read(Table::Drives, &self.store().scan(Table::Drives, &key_of_users(username, &[]), None, DRIVES_MAX)?)
     }
 
     /// At most `count` drives that Core must still register, after the given one.
@@ -108,7 +108,7 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// The store failed.
     pub fn drives_to_register(&self, after: Option<&Drive>, count: usize) -> Result<Vec<Drive>, StoreFailure> {
-        let after = after.map(|drive| key_of(&drive.username, &drive.id));
+        let after = after.map(|drive| key_of_users(&drive.username, drive.id.as_bytes()));
         read(Table::DriveOutbox, &self.store().scan(Table::DriveOutbox, b"", after.as_deref(), count)?)
     }
 
@@ -126,7 +126,7 @@ impl<S: Store> Registry<S> {
         }
         self.write(|transaction| {
             for id in &added {
-                let key = key_of(username, id);
+                let key = key_of_users(username, id.as_bytes());
                 if transaction.read(Table::Drives, &key)?.is_none() {
                     let drive = Drive { username: username.clone(), id: (*id).clone(), core_id: None, asked: false };
                     put(transaction, Table::Drives, &key, &drive)?;
@@ -147,7 +147,7 @@ impl<S: Store> Registry<S> {
         id: &str,
         core_id: &CoreDriveId,
     ) -> Result<(), NotChanged<DriveRejection>> {
-        let key = key_of(username, id);
+        let key = key_of_users(username, id.as_bytes());
         let known = self.drives(username)?;
         self.change(|transaction| {
             if transaction.read(Table::Drives, &key)?.is_some() {
@@ -171,7 +171,7 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// The store failed.
     pub fn forget_drive(&self, username: &Username, id: &str) -> Result<(), StoreFailure> {
-        let key = key_of(username, id);
+        let key = key_of_users(username, id.as_bytes());
         self.write(|transaction| {
             transaction.remove(Table::Drives, &key)?;
             transaction.remove(Table::DriveOutbox, &key)?;
@@ -184,7 +184,7 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// There is no such drive, or the store failed.
     pub fn note_asked(&self, username: &Username, id: &str) -> Result<(), NotChanged<DriveRejection>> {
-        let key = key_of(username, id);
+        let key = key_of_users(username, id.as_bytes());
         self.change(|transaction| {
             let Some(mut drive) = fetch::<Drive>(transaction, Table::Drives, &key)? else {
                 return Ok(Err(DriveRejection::Unknown));
@@ -207,7 +207,7 @@ impl<S: Store> Registry<S> {
         id: &str,
         core_id: &CoreDriveId,
     ) -> Result<(), NotChanged<DriveRejection>> {
-        let key = key_of(username, id);
+        let key = key_of_users(username, id.as_bytes());
         let taken =
             self.drives(username)?.iter().any(|other| other.id != id && other.core_id.as_ref() == Some(core_id));
         self.change(|transaction| {
@@ -230,13 +230,4 @@ impl<S: Store> Registry<S> {
 
 fn read(table: Table, entries: &[Entry]) -> Result<Vec<Drive>, StoreFailure> {
     entries.iter().map(|(_, value)| decode(table, value)).collect()
-}
-
-/// A username cannot contain a zero byte, so the prefix matches only this user's drives.
-fn prefix_of(username: &Username) -> Vec<u8> {
-    [username.as_str().as_bytes(), &[0]].concat()
-}
-
-fn key_of(username: &Username, id: &str) -> Vec<u8> {
-    [username.as_str().as_bytes(), &[0], id.as_bytes()].concat()
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::registry::{NotChanged, Registry};
-use super::typed::{fetch, put};
+use super::typed::{fetch, key_of_users, put};
 use super::{Store, StoreFailure, Table, decode};
 use crate::identity::{CoreResourceId, LinkName, Uid, Username};
 use crate::time::Timestamp;
@@ -59,7 +59,7 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// The store failed.
     pub fn links(&self, username: &Username) -> Result<Vec<Link>, StoreFailure> {
-        let entries = self.store().scan(Table::LinkIds, &prefix_of(username), None, LINKS_MAX)?;
+        let entries = self.store().scan(Table::LinkIds, &key_of_users(username, &[]), None, LINKS_MAX)?;
         entries.iter().map(|(_, value)| decode(Table::LinkIds, value)).collect()
     }
 
@@ -77,17 +77,20 @@ impl<S: Store> Registry<S> {
             if known.as_ref().is_some_and(|known| known.username != *username) {
                 return Ok(Err(LinkRejection::Taken));
             }
-            let numbered: Option<Link> = fetch(transaction, Table::LinkIds, &key_of(username, core_id))?;
+            let numbered: Option<Link> =
+                fetch(transaction, Table::LinkIds, &key_of_users(username, core_id.as_str().as_bytes()))?;
             if numbered.is_some_and(|other| other.name != *name) {
                 return Ok(Err(LinkRejection::NumberTaken));
             }
             match known {
-                Some(known) => transaction.remove(Table::LinkIds, &key_of(username, &known.core_id))?,
+                Some(known) => {
+                    transaction.remove(Table::LinkIds, &key_of_users(username, known.core_id.as_str().as_bytes()))?
+                }
                 None if own.len() >= LINKS_MAX => return Ok(Err(LinkRejection::TooMany)),
                 None => {}
             }
             put(transaction, Table::Links, name.as_str().as_bytes(), link)?;
-            put(transaction, Table::LinkIds, &key_of(username, core_id), link)?;
+            put(transaction, Table::LinkIds, &key_of_users(username, core_id.as_str().as_bytes()), link)?;
             Ok(Ok(()))
         })
     }
@@ -98,20 +101,11 @@ impl<S: Store> Registry<S> {
     /// The store failed.
     pub fn forget_link(&self, username: &Username, core_id: &CoreResourceId) -> Result<Option<LinkName>, StoreFailure> {
         self.write(|transaction| {
-            let key = key_of(username, core_id);
+            let key = key_of_users(username, core_id.as_str().as_bytes());
             let Some(link) = fetch::<Link>(transaction, Table::LinkIds, &key)? else { return Ok(None) };
             transaction.remove(Table::LinkIds, &key)?;
             transaction.remove(Table::Links, link.name.as_str().as_bytes())?;
             Ok(Some(link.name))
         })
     }
-}
-
-/// A username cannot contain a zero byte, so the prefix matches only this user's links.
-fn prefix_of(username: &Username) -> Vec<u8> {
-    [username.as_str().as_bytes(), &[0]].concat()
-}
-
-fn key_of(username: &Username, core_id: &CoreResourceId) -> Vec<u8> {
-    [username.as_str().as_bytes(), &[0], core_id.as_str().as_bytes()].concat()
 }

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use super::passkey_table::forget_passkeys;
 use super::records::{Connection, CoreMessage, OutboxEntry, User};
-use super::typed::{fetch, put};
+use super::typed::{fetch, key_of_users, put};
 use super::{Interrupted, Store, StoreFailure, Table, Transaction, Verdict, decode, encode};
 use crate::identity::{KeyId, Uid, Username};
 use crate::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol};
@@ -513,7 +513,6 @@ pub(super) fn read_user(transaction: &dyn Transaction, username: &Username) -> R
     fetch(transaction, Table::Users, username.as_str().as_bytes())
 }
 
-/// A username cannot contain a zero byte, so the prefix matches only this user's keys.
 fn key_of(username: &Username, kid: &KeyId) -> Vec<u8> {
-    [username.as_str().as_bytes(), &[0], kid.as_bytes()].concat()
+    key_of_users(username, kid.as_bytes())
 }

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::passkeys::{PasskeyState, Passkeys};
 use super::seal::{Agreement, ContentDigest, Disagreement, InnerSeal, Seal, compare};
 use super::seal_file::{NotOpened, RevocationId, SealFile, SealFileFailure};
+use super::typed::key_of_users;
 use super::{Change, Entry, Interrupted, Store, StoreFailure, Table, Transaction, Verdict, decode, encode};
 use crate::identity::Username;
 use crate::keyring::{KeyRecord, KeyState};
@@ -265,6 +266,7 @@ fn revocations(
         | Table::Jobs
         | Table::Links
         | Table::LinkIds
+        | Table::Licences
         | Table::EndedJobs => Ok(Vec::new()),
     }
 }
@@ -422,7 +424,6 @@ fn for_each<S: Store>(store: &S, table: Table, each: &mut Each<'_>) -> Result<()
     }
 }
 
-/// A username cannot contain a zero byte, so the prefix matches only this user's keys.
 fn key_of(key: &KeyRecord) -> Vec<u8> {
-    [key.owner.as_str().as_bytes(), &[0], key.kid.as_bytes()].concat()
+    key_of_users(&key.owner, key.kid.as_bytes())
 }

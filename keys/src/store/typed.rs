@@ -1,6 +1,7 @@
 //! Reads and writes records inside a transaction.
 
 use super::{Interrupted, Table, Transaction, decode, encode};
+use crate::identity::Username;
 
 /// Reads a record inside a transaction.
 pub(super) fn fetch<T: serde::de::DeserializeOwned>(
@@ -19,4 +20,10 @@ pub(super) fn put<T: serde::Serialize>(
     record: &T,
 ) -> Result<(), Interrupted> {
     transaction.write(table, key, encode(table, record)?)
+}
+
+/// The key of a record of a user. With an empty `id`, the prefix of all of them: a username cannot
+/// contain a zero byte, so it matches only this user's.
+pub(super) fn key_of_users(username: &Username, id: &[u8]) -> Vec<u8> {
+    [username.as_str().as_bytes(), &[0], id].concat()
 }

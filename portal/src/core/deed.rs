@@ -11,7 +11,7 @@ use crate::core::bodies::{
     Browse, BrowseRequest, Bulk, Drive, FileFlags, FolderItem, KeyUpload, MoveItem, PathItem, Retrieve,
     RetrieveRequest, kotlin_browse, kotlin_drive,
 };
-use crate::core::{Flavour, JobDeed, LinkDeed, applications, rewriting};
+use crate::core::{Flavour, JobDeed, ResourceDeed, applications, rewriting};
 use crate::signer::Projection;
 
 /// One call of a user.
@@ -66,8 +66,8 @@ pub enum Deed {
     },
     /// A call about a job that exists.
     Job(JobDeed),
-    /// A call about a public link.
-    Link(LinkDeed),
+    /// A call about a public link or a licence.
+    Resource(ResourceDeed),
     /// Changes a drive's labels: number, all labels after the change.
     RelabelDrive(String, Value),
     /// Sets a task's requested state: `CANCELLED`, `SUSPENDED` or `RUNNING`.
@@ -161,7 +161,7 @@ impl Deed {
             Self::UploadKeys(_) => "ssh.keyUploaded",
             Self::StartJob { .. } => "jobs.create",
             Self::Job(deed) => deed.call(),
-            Self::Link(deed) => deed.call(),
+            Self::Resource(deed) => deed.call(),
             Self::RelabelDrive(..) => "files.collections.updateLabels",
             Self::PauseOrCancel(..) => "tasks.pauseOrCancel",
         }
@@ -186,7 +186,7 @@ impl Deed {
             Self::UploadKeys(_) => "ssh/keyUploaded",
             Self::StartJob { .. } => "jobs",
             Self::Job(deed) => deed.operation(),
-            Self::Link(deed) => deed.operation(),
+            Self::Resource(deed) => deed.operation(),
             Self::RelabelDrive(..) => "files/collections/onUpdatedLabels",
             Self::PauseOrCancel(..) => "tasks/pauseOrCancel",
         }
@@ -195,7 +195,7 @@ impl Deed {
     /// The method of Core's request to the provider.
     #[must_use]
     pub const fn method(&self) -> &'static str {
-        let deletes = matches!(self, Self::DeleteDrives(_) | Self::Link(LinkDeed::Delete(_)));
+        let deletes = matches!(self, Self::DeleteDrives(_) | Self::Resource(ResourceDeed::Delete(..)));
         if deletes { "DELETE" } else { "POST" }
     }
 
@@ -237,7 +237,7 @@ impl Deed {
                 vec![item]
             }
             Self::Job(deed) => vec![deed.projection()],
-            Self::Link(deed) => vec![deed.projection()],
+            Self::Resource(deed) => vec![deed.projection()],
             Self::RelabelDrive(number, labels) => {
                 vec![Projection::new([("id", json!(number)), ("labels", rewriting::labels(Some(labels)))])]
             }
@@ -333,7 +333,7 @@ impl Deed {
             | Self::RenameDrive(..)
             | Self::StartJob { .. }
             | Self::Job(_)
-            | Self::Link(_)
+            | Self::Resource(_)
             | Self::RelabelDrive(..) => serde_json::to_vec(&self.kotlin_body(username, provider)),
         }?)
     }
@@ -372,7 +372,7 @@ impl Deed {
             // Only the Go Core: the Kotlin Core had no labels, and its jobs are not imitated here.
             Self::StartJob { number, specification, .. } => bulk(vec![job(number, specification, username)]),
             Self::Job(deed) => deed.body(username),
-            Self::Link(deed) => deed.body(username),
+            Self::Resource(deed) => deed.body(username),
             Self::RelabelDrive(number, labels) => {
                 let mut resource = json!(Drive::of(number, username, provider));
                 if let Some(specification) = resource.get_mut("specification").and_then(Value::as_object_mut) {

@@ -74,6 +74,12 @@ pub fn link(asked: &Value) -> Value {
     with(asked, &["domain"], |text| text.to_lowercase())
 }
 
+/// A licence's specification, of which Core changes nothing but the labels.
+#[must_use]
+pub fn licence(asked: &Value) -> Value {
+    with(asked, &[], str::to_owned)
+}
+
 /// A private network's specification with names trimmed and the subdomain in lower case.
 #[must_use]
 pub fn private_network(asked: &Value) -> Value {

@@ -277,7 +277,7 @@ fn target(deed: &Deed) -> (String, String) {
         | Deed::UploadKeys(_)
         | Deed::StartJob { .. }
         | Deed::Job(_)
-        | Deed::Link(_)
+        | Deed::Resource(_)
         | Deed::RelabelDrive(..)
         | Deed::PauseOrCancel(..) => None,
     };
@@ -308,7 +308,7 @@ fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
         | Deed::UploadKeys(_)
         | Deed::StartJob { .. }
         | Deed::Job(_)
-        | Deed::Link(_)
+        | Deed::Resource(_)
         | Deed::RelabelDrive(..)
         | Deed::PauseOrCancel(..) => deed.clone(),
     }

@@ -33,6 +33,7 @@ fn product() -> Product {
         is_hidden: false,
         machine: Machine { cpu: 4, cpu_model: "EPYC 7742".to_owned(), memory_gb: 16, ..Machine::default() },
         placement: Placement::default(),
+        licence: None,
     }
 }
 

@@ -92,7 +92,12 @@ fn read_core_key(path: &Path, site: Site<'_>) -> Result<CoreKey, Reason> {
 }
 
 /// The file of a secret. Refuses a value that looks like the secret itself, without repeating it.
-fn secret_file(key: &str, typed: &Spanned<String>, site: Site<'_>, findings: &mut Findings<'_>) -> Option<SecretFile> {
+pub(super) fn secret_file(
+    key: &str,
+    typed: &Spanned<String>,
+    site: Site<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<SecretFile> {
     let text = typed.get_ref();
     let is_inline = text.contains("-----BEGIN") || (text.len() >= TOKEN_LENGTH_MIN && !text.contains(['/', '.']));
     if is_inline || text.contains('\n') {

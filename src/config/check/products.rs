@@ -2,18 +2,23 @@
 
 use toml::Spanned;
 
-use crate::check::findings::{Findings, word};
+use crate::check::findings::{Findings, Site, word};
+use crate::check::outside::secret_file;
 use crate::drives::is_name;
 use crate::file::{ProductTable, Typed};
+use crate::licence::is_address;
 use crate::problem::Reason;
 use crate::quantity::{CPU, GPU, MEMORY_GB, PRICE};
-use crate::{Accounting, Frequency, Machine, Placement, Product, ProductKind};
+use crate::{Accounting, Frequency, Licence, Machine, Placement, Product, ProductKind, Role};
 
 /// Longest description, unit or model, in bytes.
 const TEXT_MAX: usize = 1024;
 
 /// Keys for machines alone.
 const NEEDS_COMPUTE: Reason = Reason::Idle("the product's type is \"compute\"");
+
+/// Keys for licences alone.
+const NEEDS_LICENCE: Reason = Reason::Idle("the product's type is \"license\"");
 
 /// Keys for jobs alone.
 const NEEDS_SLURM: Reason = Reason::Idle("there is a table [slurm]");
@@ -25,11 +30,16 @@ pub(super) enum Jobs {
     NotStarted,
 }
 
-pub(super) fn products(tables: Vec<Spanned<ProductTable>>, jobs: Jobs, findings: &mut Findings<'_>) -> Vec<Product> {
+pub(super) fn products(
+    tables: Vec<Spanned<ProductTable>>,
+    jobs: Jobs,
+    site: Site<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<Product> {
     let mut products: Vec<Product> = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
         let (span, key) = (table.span(), format!("products[{index}]"));
-        let Some(made) = product(&key, table.into_inner(), &products, jobs, findings) else { continue };
+        let Some(made) = product(&key, table.into_inner(), &products, jobs, site, findings) else { continue };
         let differs = |other: &&Product| {
             other.category == made.category && (other.kind != made.kind || other.accounting != made.accounting)
         };
@@ -46,6 +56,7 @@ fn product(
     table: ProductTable,
     others: &[Product],
     jobs: Jobs,
+    site: Site<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Product> {
     let what = "the product's name at UCloud";
@@ -53,12 +64,14 @@ fn product(
     let name_is = name(&format!("{key}.name"), table.name, what, findings, is_taken);
     let what = "the product's category at UCloud";
     let category = name(&format!("{key}.category"), table.category, what, findings, |_| false);
-    let kind = findings.required(&format!("{key}.type"), table.kind, "\"storage\", \"compute\" or \"ingress\"");
+    let kind =
+        findings.required(&format!("{key}.type"), table.kind, "\"storage\", \"compute\", \"ingress\" or \"license\"");
     let kind = *kind?.get_ref();
     let (unit, frequency) = match kind {
         ProductKind::Storage => ("GB", Frequency::Once),
         ProductKind::Compute => ("Core", Frequency::Hour),
         ProductKind::Ingress => ("Link", Frequency::Once),
+        ProductKind::License => ("Licence", Frequency::Once),
     };
     let mut text = |member: &str, typed: Typed<String>, otherwise: &str| {
         let Some(typed) = typed else { return Some(otherwise.to_owned()) };
@@ -93,6 +106,7 @@ fn product(
             findings.add(key, Some(span), NEEDS_SLURM);
         }
     }
+    let licence = licence(key, kind, (table.address, table.key), site, findings);
     Some(Product {
         name: name_is?,
         category: category?,
@@ -115,7 +129,44 @@ fn product(
             gpu_model: gpu_model?,
         },
         placement: placement?,
+        licence: licence?,
     })
+}
+
+/// The licence of a product, which one of that type alone has.
+fn licence(
+    key: &str,
+    kind: ProductKind,
+    (address, secret): (Typed<String>, Typed<String>),
+    site: Site<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Option<Licence>> {
+    if kind != ProductKind::License {
+        for typed in [address, secret].into_iter().flatten() {
+            findings.add(key, Some(typed.span()), NEEDS_LICENCE);
+        }
+        return Some(None);
+    }
+    if address.is_none() && secret.is_none() {
+        let what = "the address of a licence server, or \"key\", the file with a licence's key, or both";
+        findings.missing(&format!("{key}.address"), Reason::Missing(what));
+        return None;
+    }
+    let address = address.map(|typed| {
+        let text = typed.get_ref();
+        let address = is_address(text).then(|| text.clone()).ok_or(Reason::LicenceAddress);
+        findings.accept(&format!("{key}.address"), &typed.span(), address)
+    });
+    let secret = secret.map(|typed| {
+        let key = format!("{key}.key");
+        let file = secret_file(&key, &typed, site, findings)?;
+        if site.reader.role == Role::Server {
+            findings.accept(&key, &typed.span(), file.read_token())?;
+        }
+        Some(file)
+    });
+    let is_refused = address == Some(None) || secret == Some(None);
+    (!is_refused).then(|| Some(Licence { address: address.flatten(), key: secret.flatten() }))
 }
 
 /// How a product's jobs are submitted. `typed` holds each member's name and value.

@@ -86,7 +86,7 @@ impl Site {
         let sent = Invocation::parse(invocation.as_bytes())?;
         let specification = item.parameter("specification");
         let canonical = sent.canonical().to_vec();
-        let prepared = match self.prepare(Some(&id), specification, Claimed::Sent(sent)).await {
+        let prepared = match self.prepare(Some(&id), permit.username(), specification, Claimed::Sent(sent)).await {
             Err(JobsError::NotApproved(why)) if why.is_for_review() => {
                 self.offer_for_review(specification, canonical).await;
                 return Err(why.into());

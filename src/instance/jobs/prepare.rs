@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use countersign_applications::{Catalogue, Invocation, NotApproved, RenderFailure, Rendered, Startable, render};
 use countersign_config::Product;
-use countersign_keys::identity::CoreJobId;
+use countersign_keys::identity::{CoreJobId, Username};
 use countersign_keys::intent::ScriptDigest;
 use countersign_keys::json::{DEPTH_MAX, Json};
 use countersign_slurm::{ExtraOption, Script, Submission};
@@ -15,6 +15,7 @@ use countersign_slurm::{ExtraOption, Script, Submission};
 use super::Site;
 use super::error::JobsError;
 use super::interfaces::Interfaces;
+use super::licences::LicenceValues;
 use super::specification::{Wanted, paths};
 use crate::drives::table::Drives;
 
@@ -94,8 +95,12 @@ impl Prepared {
 
 impl Site {
     /// Renders a job as the user is about to sign it.
-    pub(super) async fn preview(self: &Arc<Self>, specification: &Json<'_>) -> Result<Prepared, JobsError> {
-        match self.prepare(None, specification, Claimed::Nothing).await {
+    pub(super) async fn preview(
+        self: &Arc<Self>,
+        username: &Username,
+        specification: &Json<'_>,
+    ) -> Result<Prepared, JobsError> {
+        match self.prepare(None, username, specification, Claimed::Nothing).await {
             // It brings no script of its own, so it needs an approved application.
             Err(JobsError::Render(RenderFailure::NoWorkflow)) => Err(NotApproved::Unknown.into()),
             prepared => prepared,
@@ -106,16 +111,18 @@ impl Site {
     pub(super) async fn prepare(
         self: &Arc<Self>,
         id: Option<&CoreJobId>,
+        username: &Username,
         specification: &Json<'_>,
         claimed: Claimed,
     ) -> Result<Prepared, JobsError> {
         self.files.drive_numbers().learn_of(paths(specification).into_iter()).await;
         let account = self.chosen_account(specification).await?;
+        let licences = self.licences(username, specification).await?;
         let text = serde_json::to_vec(specification).map_err(|_| JobsError::Missing("a specification"))?;
         let (site, id) = (Arc::clone(self), id.cloned());
         let work = tokio::task::spawn_blocking(move || {
             let specification = Json::parse(&text, DEPTH_MAX).map_err(|_| JobsError::Missing("a specification"))?;
-            site.prepared(id.as_ref(), &specification, &claimed)
+            site.prepared(id.as_ref(), &specification, &licences, &claimed)
         });
         let prepared = work.await.map_err(|_| JobsError::CutShort)??;
         if account.is_some() && prepared.product.placement.account.is_some() {
@@ -128,6 +135,7 @@ impl Site {
         &self,
         id: Option<&CoreJobId>,
         specification: &Json<'_>,
+        licences: &LicenceValues,
         claimed: &Claimed,
     ) -> Result<Prepared, JobsError> {
         let wanted = Wanted::read(specification, &self.products, &self.provider, self.slurm.time_max_h)?;
@@ -140,7 +148,7 @@ impl Site {
             partition: place.partition.as_deref(),
             qos: place.qos.as_deref(),
             local_path: &|path| local_path(drives, path),
-            licence: &|_| None,
+            licence: &|number| licences.value(number),
         };
         let rendered = render(&startable, specification, &site)?;
         let too_many = JobsError::Specification("the script names too many interfaces");

@@ -6,6 +6,7 @@ use countersign_keys::identity::ProviderId;
 use countersign_keys::json::Json;
 
 use super::error::JobsError;
+use crate::resource::signed_product;
 
 /// Most nodes of a job. A partition may allow fewer.
 const NODES_MAX: i64 = 1_024;
@@ -38,12 +39,7 @@ impl<'c> Wanted<'c> {
         let (Some(name), Some(version)) = (application("name"), application("version")) else {
             return Err(no_application);
         };
-        let (id, category) = (text("product", "id"), text("product", "category"));
-        let is_wanted = |product: &&Product| {
-            product.kind == ProductKind::Compute && Some(&*product.name) == id && Some(&*product.category) == category
-        };
-        let is_here = text("product", "provider") == Some(provider.as_str());
-        let product = products.iter().filter(|_| is_here).find(is_wanted);
+        let product = signed_product(specification, ProductKind::Compute, products, provider);
         let product = product.ok_or(JobsError::Specification("this provider has no such machine"))?;
         let nodes = match specification.member("replicas") {
             None | Some(Json::Null) => Some(1),

@@ -258,6 +258,7 @@ fn begin(
         | Call::ControlTask(_)
         | Call::Jobs(_)
         | Call::Links(_)
+        | Call::Licences(_)
         | Call::NotOffered => return Err((ErrorCode::NotFound, NOT_OFFERED.to_owned())),
     };
     begun.map_err(|code| (code, code.why().to_owned()))

@@ -128,8 +128,7 @@ struct Category<'r> {
 
 impl<'r> Item<'r> {
     fn of(product: &'r Product, provider: &'r ProviderId) -> Self {
-        let Product { name, category, kind, description, price, accounting: _, is_hidden, machine, placement: _ } =
-            product;
+        let Product { name, category, kind, description, price, accounting: _, is_hidden, machine, .. } = product;
         Self {
             r#type: kind.as_str(),
             category: Category {

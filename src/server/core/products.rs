@@ -16,8 +16,9 @@ pub(crate) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
         ResourceKind::FileCollections | ResourceKind::Files => (ProductKind::Storage, storage_support),
         ResourceKind::Jobs => (ProductKind::Compute, compute_support),
         ResourceKind::Ingresses => return json!({ "responses": link_products(server) }),
-        // There are no products of these kinds: addresses, licences, private networks, shares.
-        ResourceKind::NetworkIps | ResourceKind::Licenses | ResourceKind::PrivateNetworks | ResourceKind::Shares => {
+        ResourceKind::Licenses => return json!({ "responses": licence_products(server) }),
+        // There are no products of these kinds: addresses, private networks, shares.
+        ResourceKind::NetworkIps | ResourceKind::PrivateNetworks | ResourceKind::Shares => {
             return json!({ "responses": [] });
         }
     };
@@ -102,6 +103,13 @@ fn link_products(server: &Server) -> Vec<Value> {
     let (prefix, suffix) = hosts.affixes();
     let support = |product: &Product| json!({ "domainPrefix": prefix, "domainSuffix": suffix, "product": reference(server, product) });
     config.products.iter().filter(|product| product.kind == ProductKind::Ingress).map(support).collect()
+}
+
+/// The products of licences. Without jobs there is nothing to use one.
+fn licence_products(server: &Server) -> Vec<Value> {
+    let config = &server.config;
+    let is_offered = |product: &&Product| product.kind == ProductKind::License && config.slurm.is_some();
+    config.products.iter().filter(is_offered).map(|product| json!({ "product": reference(server, product) })).collect()
 }
 
 fn storage_support(product: &Value, offered: Offered) -> Value {

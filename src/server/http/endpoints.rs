@@ -30,6 +30,7 @@ use crate::connections::{approval, list, offer};
 use crate::core::service_calls::AboutUser;
 use crate::core::{drives, service_calls, tasks};
 use crate::jobs::{choices, operator, reports};
+use crate::licences;
 use crate::links;
 use crate::state::{Server, log_failure};
 use crate::{direct, state_directory};
@@ -234,6 +235,9 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::LINKS_MAKE => within.ask(|made| links::make(server, uid, made)).await,
         ipc::LINKS_REMOVE => within.ask(|removed| links::remove(server, uid, removed)).await,
         ipc::LINKS_LIST => within.ask(|list| async move { links::list(server, uid, &list) }).await,
+        ipc::LICENCES_MAKE => within.ask(|made| licences::make(server, uid, made)).await,
+        ipc::LICENCES_REMOVE => within.ask(|removed| licences::remove(server, uid, removed)).await,
+        ipc::LICENCES_READ => within.ask(|read| licences::read(server, uid, read)).await,
         ipc::WHOAMI => within.ask(|_: Empty| list::whoami(server, uid)).await,
         _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
     }

@@ -20,18 +20,6 @@ fn number(text: &str) -> CoreResourceId {
     CoreResourceId::parse(text).unwrap()
 }
 
-/// A server with the users alice#1 and bob#1.
-async fn connected(more: &str) -> TestServer {
-    let test = TestServer::new(more);
-    for (uid, account) in [(ALICE, "alice"), (BOB, "bob")] {
-        let mut browser = test.begun_at_core(&format!("{account}#1")).await;
-        let offered = browser.offer(&test).await.unwrap();
-        test.approve(uid, account, offered["code"].as_str().unwrap()).await.unwrap();
-        browser.key.set_kid(offered["kid"].as_str().unwrap());
-    }
-    test
-}
-
 fn made(username: &str, link: &str, core_id: &str) -> LinkMade {
     LinkMade { username: user(username), name: name(link), number: number(core_id) }
 }
@@ -72,7 +60,7 @@ fn target(test: &TestServer, link: &str) -> Option<String> {
 
 #[tokio::test]
 async fn j07_of_two_users_who_ask_for_one_domain_one_gets_it() {
-    let test = connected(LINKS).await;
+    let test = TestServer::with_users(LINKS).await;
     let (one, other) = tokio::join!(
         make(&test.server, ALICE, made("alice#1", "paper", "7")),
         make(&test.server, BOB, made("bob#1", "paper", "8"))
@@ -83,13 +71,13 @@ async fn j07_of_two_users_who_ask_for_one_domain_one_gets_it() {
     // An account makes and lists links of its own users alone.
     assert_eq!(status(make(&test.server, BOB, made("alice#1", "x", "9")).await).0, 404);
     assert_eq!(status(list(&test.server, BOB, &LinksList { username: user("alice#1") })).0, 404);
-    let without = connected("").await;
+    let without = TestServer::with_users("").await;
     assert_eq!(status(make(&without.server, ALICE, made("alice#1", "x", "9")).await).0, 404, "not offered");
 }
 
 #[tokio::test]
 async fn j07_a_link_leads_to_its_owners_running_job_and_to_no_other() {
-    let test = connected(LINKS).await;
+    let test = TestServer::with_users(LINKS).await;
     make(&test.server, ALICE, made("alice#1", "paper", "7")).await.unwrap();
     make(&test.server, BOB, made("bob#1", "bobs", "7")).await.unwrap();
     assert_eq!(target(&test, "paper"), None, "no job");
@@ -120,7 +108,7 @@ async fn j07_a_link_leads_to_its_owners_running_job_and_to_no_other() {
 
 #[tokio::test]
 async fn j07_a_deleted_link_leads_nowhere_and_the_gateway_is_told() {
-    let test = connected(LINKS).await;
+    let test = TestServer::with_users(LINKS).await;
     make(&test.server, ALICE, made("alice#1", "paper", "7")).await.unwrap();
     make(&test.server, BOB, made("bob#1", "bobs", "8")).await.unwrap();
     track(&test, job("2", ALICE, "alice#1", &["paper"]));
@@ -141,7 +129,7 @@ async fn j07_a_deleted_link_leads_nowhere_and_the_gateway_is_told() {
 
 #[tokio::test]
 async fn j07_a_deleted_link_that_is_made_again_leads_to_no_earlier_job() {
-    let test = connected(LINKS).await;
+    let test = TestServer::with_users(LINKS).await;
     let make = async |core_id: &str| make(&test.server, ALICE, made("alice#1", "paper", core_id)).await.unwrap();
     make("7").await;
     track(&test, job("2", ALICE, "alice#1", &["paper"]));
@@ -157,7 +145,7 @@ async fn j07_a_deleted_link_that_is_made_again_leads_to_no_earlier_job() {
 
 #[tokio::test]
 async fn j07_a_link_ends_with_its_owners_connection() {
-    let test = connected(LINKS).await;
+    let test = TestServer::with_users(LINKS).await;
     make(&test.server, ALICE, made("alice#1", "paper", "7")).await.unwrap();
     track(&test, job("2", ALICE, "alice#1", &["paper"]));
     assert!(target(&test, "paper").is_some());

@@ -46,6 +46,7 @@ fn product() -> Product {
         is_hidden: false,
         machine: Machine { cpu: 1, memory_gb: 1, ..Machine::default() },
         placement: Placement::default(),
+        licence: None,
     }
 }
 
@@ -295,7 +296,7 @@ async fn a_preview_says_that_an_application_is_not_approved_unless_the_job_bring
         let text = format!(
             r#"{{"application":{{"name":"a","version":"1"}},"product":{{"id":"small","category":"small","provider":"hpc"}},"timeAllocation":{{"hours":1}},"parameters":{parameters}}}"#
         );
-        bench.site.preview(&Json::parse(text.as_bytes(), 32).unwrap()).await
+        bench.site.preview(&Username::parse("alice#1").unwrap(), &Json::parse(text.as_bytes(), 32).unwrap()).await
     };
     let refused = preview("{}").await;
     assert!(matches!(refused, Err(JobsError::NotApproved(_))), "{refused:?}");
