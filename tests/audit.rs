@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::test_site::{Part, Person, TestSite, said};
+use countersign_ipc::alarm::Alarm;
 use countersign_portal::{Answer, Deed};
 use nix::unistd::{User, chown};
 use serde_json::Value;
@@ -162,7 +163,13 @@ async fn v41_with_a_full_disk_nothing_is_forwarded() {
     let full = json(&ours(&centre, &["audit", "verify", "--json"]).await);
     assert!(full[0]["records"].as_u64().unwrap() >= recorded + done as u64);
 
+    // Both processes say so, and a load balancer sees it.
+    centre.until("the alarm", async || centre.raised(Alarm::DiskFull) == 2).await;
+    assert_eq!(centre.health("/readyz").await, "503");
+    assert_eq!(centre.health("/healthz").await, "200");
+
     fs::remove_file(ballast).unwrap();
+    centre.until("the gateway is ready", async || centre.health("/readyz").await == "200").await;
     centre.until("users are served", async || folder(&centre, &alice, "after").await.is_ok()).await;
     assert!(alice.home.join("after").exists());
     verified(&centre).await;

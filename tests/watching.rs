@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::support::test_site::{Part, TestSite, said};
+use crate::support::test_site::{Part, TestSite, said, write_file};
+use countersign_ipc::alarm::Alarm;
 use countersign_metrics::{FAMILIES, Family};
+use countersign_portal::Algorithm;
+use nix::sys::signal::{Signal, kill};
 
 /// The page for administrators.
 const PAGE: &str = "docs/watching.md";
-
-/// The heading of the tables, which reach to the next heading or the end.
-const TABLES: &str = "## All metrics\n";
 
 /// The tables of all families, as the page has them.
 fn tables() -> String {
@@ -33,22 +33,32 @@ fn tables() -> String {
         }
         text.push('\n');
     }
-    text
+    text.trim_end().to_owned() + "\n"
+}
+
+/// Replaces what follows `begin` up to the next heading or the end.
+fn with_table(page: &str, heading: &str, table: &str) -> String {
+    let heading = page.find(heading).unwrap();
+    let begin = heading + page[heading..].find("-->\n\n").unwrap() + "-->\n\n".len();
+    match page[begin..].find("\n## ") {
+        Some(next) => format!("{}{table}{}", &page[..begin], &page[begin + next..]),
+        None => format!("{}{table}", &page[..begin]),
+    }
+}
+
+/// The table of alarms, as the page has it.
+fn alarms() -> String {
+    let rows =
+        Alarm::ALL.iter().map(|alarm| format!("| `{}` | {} | {} |\n", alarm.word(), alarm.says(), alarm.remedy()));
+    format!("| alarm | what happened | what to do |\n|---|---|---|\n{}", rows.collect::<String>())
 }
 
 #[test]
-fn w01_the_page_has_every_metric_and_no_other() {
+fn w01_the_page_has_every_metric_and_every_alarm_and_no_other() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
     let page = std::fs::read_to_string(&path).unwrap();
-    let begin = page.find(TABLES).unwrap() + TABLES.len();
-    let begin = begin + page[begin..].find("-->\n\n").unwrap() + "-->\n\n".len();
-    let end = page[begin..].find("\n## ").map_or(page.len(), |end| begin + end + 1);
-    let mended = format!(
-        "{}{}{}",
-        &page[..begin],
-        if end < page.len() { tables() } else { tables().trim_end().to_owned() + "\n" },
-        &page[end..]
-    );
+    let mended = with_table(&page, "\n## Alarms\n", &alarms());
+    let mended = with_table(&mended, "\n## All metrics\n", &tables());
     if std::env::var_os("COUNTERSIGN_MEND").is_some() {
         std::fs::write(path, &mended).unwrap();
     } else {
@@ -210,6 +220,10 @@ async fn w01_one_scrape_tells_of_gateway_and_server() {
         assert!(memory.unwrap().parse::<f64>().unwrap() > 1e6, "{process}\n{text}");
     }
     assert!(!text.contains("alice"), "{text}");
+    let status = centre.run_as("root", &["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["metrics"]["countersign_server_users"], 1.0, "{status}");
+    assert_eq!(status["metrics"]["countersign_server_instances{phase=\"ready\"}"], 1.0, "{status}");
     // The address serves nothing else.
     assert!(ask(TcpStream::connect(address).await.unwrap(), "/healthz/x").await.starts_with("HTTP/1.1 404 "));
     // The gateway ends, and its successor serves the same address.
@@ -232,4 +246,130 @@ async fn w01_a_unix_socket_has_its_mode_and_replaces_no_other_file() {
     assert_eq!(value(&text, "gateway_server_answers"), Some("1.0"), "{text}");
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     drop(centre);
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn w01_readiness_follows_the_server_and_health_does_not() {
+    let address = free_address();
+    let centre = TestSite::open_with(&format!("[metrics]\nlisten = \"{address}\"\n")).await;
+    centre.until("the gateway is ready", async || centre.health("/readyz").await == "200").await;
+    let server = centre.pid(Part::Server).unwrap();
+    kill(server, Signal::SIGSTOP).unwrap();
+    centre.until("the gateway is not ready", async || centre.health("/readyz").await == "503").await;
+    assert_eq!(centre.health("/healthz").await, "200");
+    let why = ask(TcpStream::connect(address).await.unwrap(), "/readyz").await;
+    assert!(why.starts_with("HTTP/1.1 503 ") && why.contains("\nserver FAILS\n"), "{why}");
+    kill(server, Signal::SIGCONT).unwrap();
+    centre.until("the gateway is ready again", async || centre.health("/readyz").await == "200").await;
+}
+
+/// The site's program for alarms, which appends what it is told to a file that the server's account
+/// can write.
+struct AlarmProgram {
+    told: PathBuf,
+}
+
+impl AlarmProgram {
+    const PATH: &str = "/usr/local/bin/countersign-test-alarm";
+
+    /// The program, and the keys of the configuration that name it.
+    fn install() -> (Self, String) {
+        let told = PathBuf::from("/var/lib/countersign/alarmed");
+        write_file(Path::new(Self::PATH), &format!("#!/bin/sh\n{{ cat; echo; }} >> {}\n", told.display()), 0o755, None);
+        (Self { told }, format!("[alarms]\ncommand = [\"{}\"]\n", Self::PATH))
+    }
+
+    /// What it was told.
+    fn told(&self) -> Vec<serde_json::Value> {
+        let told = std::fs::read_to_string(&self.told).unwrap_or_default();
+        told.split_inclusive('\n').filter_map(|line| serde_json::from_str(line.strip_suffix('\n')?).ok()).collect()
+    }
+}
+
+impl TestSite {
+    /// How often that alarm is in the log of the server and its gateway.
+    pub(crate) fn raised(&self, alarm: Alarm) -> usize {
+        let log = std::fs::read_to_string(self.directory.path().join("server.log")).unwrap();
+        let form = format!("ALARM: {}", alarm.says());
+        log.lines().filter(|line| line.contains(&form) && line.contains(alarm.word())).count()
+    }
+
+    /// The status of a health check, for a client of the network.
+    pub(crate) async fn health(&self, path: &str) -> String {
+        let answer = ask(TcpStream::connect(self.address).await.unwrap(), path).await;
+        answer.split(' ').nth(1).unwrap().to_owned()
+    }
+}
+
+/// An alarm reaches the log, the metrics and the program of the site.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn w01_a_second_offer_is_an_alarm_everywhere() {
+    let address = free_address();
+    let (program, alarms) = AlarmProgram::install();
+    let centre = TestSite::open_with(&format!("[metrics]\nlisten = \"{address}\"\n{alarms}")).await;
+    let offered = centre.offer("alice#1234", Algorithm::Es256).await;
+    let again = offered.page.offer(&offered.key).await.unwrap();
+    assert!(!again.is_ok(), "{again:?}");
+    centre.until("the program is told", async || !program.told().is_empty()).await;
+    let told = &program.told()[0];
+    assert_eq!((&told["alarm"], &told["username"]), (&"second_offer".into(), &"alice#1234".into()));
+    let series = "server_alarms_total{process=\"server\",alarm=\"second_offer\"}";
+    assert_eq!(value(&scrape(address).await, series), Some("1.0"));
+    assert_eq!(centre.raised(Alarm::SecondOffer), 1, "{}", centre.last_words());
+    let status = said(&centre.run_as("root", &["status"]).await);
+    assert!(status.contains("ALARMS        1 since"), "{status}");
+}
+
+/// The server ends for an altered log, and does not start with one. It tells the program each time.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn w01_an_altered_audit_log_is_an_alarm_before_the_server_ends_and_when_it_starts() {
+    let (program, alarms) = AlarmProgram::install();
+    let centre = TestSite::open_with(&alarms).await;
+    let alice = centre.connect("alice").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+    let server = centre.pid(Part::Server);
+    let entries = centre.state.join("audit/server/entries");
+    let segments = std::fs::read_dir(entries).unwrap().flatten().map(|entry| entry.path());
+    let newest = segments.filter(|path| path.extension().is_some()).max().unwrap();
+    // The second line of a checkpoint is the number of signed records.
+    let checkpoint = centre.state.join("audit/server/checkpoint");
+    let signed = || std::fs::read_to_string(&checkpoint).ok()?.lines().nth(1)?.parse::<u64>().ok();
+    centre.until("records are signed", async || signed().is_some_and(|records| records > 0)).await;
+    std::fs::File::options().write(true).open(newest).unwrap().set_len(10).unwrap();
+    centre.until("the running server alarms", async || program.told().len() == 1).await;
+    centre.until("it ends", async || centre.pid(Part::Server) != server).await;
+    centre.until("its successor alarms", async || program.told().len() >= 2).await;
+    for told in &program.told()[..2] {
+        assert_eq!((&told["alarm"], &told["process"]), (&"audit_log_altered".into(), &"server".into()));
+    }
+    assert!(centre.raised(Alarm::AuditLogAltered) >= 2, "{}", centre.last_words());
+}
+
+/// The sources that have unit tests, and the tests of a whole centre.
+const TESTED: [&str; 3] = ["src/server", "src/gateway", "tests"];
+
+/// Each alarm of the list is raised by some test, by what raises it.
+#[test]
+fn w01_every_alarm_is_raised_by_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> = TESTED.map(|folder| root.join(folder)).to_vec();
+    let mut tests = String::new();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                tests.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let untested: Vec<&str> = Alarm::ALL
+        .iter()
+        .filter(|alarm| !tests.contains(&format!("raised(Alarm::{alarm:?})")))
+        .map(|alarm| alarm.word())
+        .collect();
+    assert_eq!(untested, [""; 0]);
 }

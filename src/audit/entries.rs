@@ -63,6 +63,11 @@ impl Entries {
         Space::of(&self.lock).is_ok_and(Space::is_short)
     }
 
+    /// Whether there is room for a record. `true` if the file system does not tell.
+    pub(super) fn has_room(&self) -> bool {
+        Space::of(&self.lock).map_or(true, Space::has_room)
+    }
+
     /// Writes one line, which ends with a newline, whole or not at all.
     pub(super) fn append(&mut self, line: &[u8], date: Date) -> io::Result<()> {
         if line.len() > RECORD_MAX {

@@ -34,7 +34,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -74,6 +74,10 @@ const REFUSALS: Rate = Rate::new(4_096, 50);
 /// Senders in the rate limiter.
 const SENDERS_MAX: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 
+/// Looks of [`DecisionLog::settle`] for which a log counts as not writable after a failure, so that
+/// a load balancer sees it between two requests.
+const DOUBTFUL_LOOKS: u8 = 5;
+
 /// Usual length of a record, in bytes.
 const LINE_USUAL: usize = 384;
 
@@ -88,6 +92,9 @@ pub struct DecisionLog {
     refusals: RateLimiter<()>,
     /// The remaining space is reserved for admitted requests.
     is_short_of_space: AtomicBool,
+    /// Further looks until records count as writable again. Set by a record that could not be
+    /// written, and while there is no room.
+    doubtful_looks: AtomicU8,
 }
 
 #[derive(Debug)]
@@ -125,6 +132,7 @@ impl DecisionLog {
             refusals_each: RateLimiter::new(REFUSALS_EACH, SENDERS_MAX),
             refusals: RateLimiter::new(REFUSALS, NonZeroUsize::MIN),
             is_short_of_space: AtomicBool::new(false),
+            doubtful_looks: AtomicU8::new(0),
         }
     }
 
@@ -142,10 +150,14 @@ impl DecisionLog {
             _ => serde_json::to_writer(&mut line, decision)?,
         }
         line.push(b'\n');
-        match &mut *self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
+        let written = match &mut *self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             Sink::Log(entries) => entries.append(&line, decision.time.date()),
             Sink::Lines(file) => append(file, &line),
+        };
+        if written.is_err() {
+            self.doubtful_looks.store(DOUBTFUL_LOOKS, Ordering::Relaxed);
         }
+        written
     }
 
     /// Writes a record, or counts a decision that need not have its own. Counts are written later,
@@ -182,10 +194,14 @@ impl DecisionLog {
     /// Writes the counts that are due, and checks the remaining space. Has to be called every
     /// second.
     pub fn settle(&self, now: Instant) {
-        let is_short = match &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
-            Sink::Log(entries) => entries.is_short_of_space(),
-            Sink::Lines(_) => false,
+        let (is_short, has_room) = match &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
+            Sink::Log(entries) => (entries.is_short_of_space(), entries.has_room()),
+            Sink::Lines(_) => (false, true),
         };
+        // Without requests no record would show that the log can be written again.
+        let doubtful =
+            if has_room { self.doubtful_looks.load(Ordering::Relaxed).saturating_sub(1) } else { DOUBTFUL_LOOKS };
+        self.doubtful_looks.store(doubtful, Ordering::Relaxed);
         let was_short = self.is_short_of_space.swap(is_short, Ordering::Relaxed);
         if is_short && !was_short {
             tracing::error!("audit log is nearly full: counting refusals without writing them");
@@ -198,6 +214,12 @@ impl DecisionLog {
     /// Whether the remaining space was reserved for admitted requests when [`Self::settle`] looked.
     pub fn is_short_of_space(&self) -> bool {
         self.is_short_of_space.load(Ordering::Relaxed)
+    }
+
+    /// Whether records can be written, as far as is known: there is room, and for some seconds each
+    /// was written.
+    pub fn is_writable(&self) -> bool {
+        self.doubtful_looks.load(Ordering::Relaxed) == 0
     }
 
     /// Writes all counts, before this process ends.
@@ -295,6 +317,13 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_written_says_so() {
         let Ok(full) = File::options().append(true).open("/dev/full") else { return };
-        assert!(DecisionLog::to(full).append(&decision(None, None)).is_err());
+        let log = DecisionLog::to(full);
+        assert!(log.is_writable());
+        assert!(log.append(&decision(None, None)).is_err());
+        for _ in 0..DOUBTFUL_LOOKS {
+            assert!(!log.is_writable(), "a load balancer has time to see it");
+            log.settle(Instant::now());
+        }
+        assert!(log.is_writable(), "without requests no record would show that it can be written again");
     }
 }

@@ -11,6 +11,9 @@ const RESERVE_PART: u64 = 8;
 /// Largest reserve, in bytes: some million records.
 const RESERVE_MAX: u64 = 256 * 1024 * 1024;
 
+/// Free space below which nothing can be written for long, in bytes: some hundred records.
+const ROOM_MIN: u64 = 64 * 1024;
+
 /// Fraction of a file system for one file of records, so that old files can be deleted before it is
 /// full.
 const SEGMENT_PART: u64 = 64;
@@ -35,6 +38,11 @@ impl Space {
     pub(super) const fn is_short(self) -> bool {
         let part = self.size / RESERVE_PART;
         self.free < if part < RESERVE_MAX { part } else { RESERVE_MAX }
+    }
+
+    /// Whether some records still fit.
+    pub(super) const fn has_room(self) -> bool {
+        self.free >= ROOM_MIN
     }
 
     /// Longest file of records.

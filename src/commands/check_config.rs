@@ -136,6 +136,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         state,
         audit,
         metrics,
+        alarms,
         ..
     } = config;
     let line = |subject, says| Line { subject, says };
@@ -294,6 +295,11 @@ fn account_of(config: &Config) -> Vec<Line> {
     lines.push(line("local socket", ipc.socket().display().to_string()));
     lines.push(line("state", format!("in {}", state.directory.display())));
     lines.push(line("audit log", audit_in_words(audit)));
+    let alarms = match &alarms.command {
+        None => "are logged, and run no program".to_owned(),
+        Some((program, _)) => format!("are logged, and handed to {}", program.display()),
+    };
+    lines.push(line("alarms", alarms));
     lines.push(line("metrics", metrics_in_words(metrics.as_ref())));
     lines
 }

@@ -4,6 +4,7 @@
 //! Checks from outside where possible: it connects to the gateway, and reads checkpoints from the
 //! log's directory. Changes nothing.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
@@ -24,11 +25,15 @@ use crate::commands::text::span;
 use countersign_audit::LogLayout;
 use countersign_config::{Config, Launch};
 use countersign_ipc::server_protocol::{self, Connection, Empty, ListedKey, Whoami};
+use countersign_metrics::{FAMILIES, Sample, Snapshot, Value};
 use countersign_os::clock::Clock;
 use countersign_os::quoted::{quoted, word};
 
 /// Timeout of a connection to the gateway, which is on this machine.
 const ACCEPTS_WITHIN: Duration = Duration::from_secs(2);
+
+/// The metrics of the server's alarms.
+const ALARMS: &str = "countersign_server_alarms_total";
 
 /// The report.
 #[derive(Debug, Serialize)]
@@ -41,6 +46,8 @@ struct Status {
     untold: usize,
     keys: Vec<ActiveKey>,
     logs: Vec<Log>,
+    /// The server's metrics by their names, for administrators.
+    metrics: BTreeMap<String, f64>,
 }
 
 /// An address of the gateway.
@@ -83,6 +90,12 @@ pub(super) fn print(output: Output, path: &Path) -> Result<(), CommandError> {
     let connections = every_connection(&server, who.administrator)?;
     let listed: Vec<ListedKey> = if who.administrator { Vec::new() } else { keys::listed(&server)? };
     let active = listed.iter().filter(|key| key.state == KeyState::Active && now < key.expires);
+    let metrics = if who.administrator {
+        // A server of an earlier release has none.
+        numbers(&server.ask::<_, Snapshot>(server_protocol::METRICS, &Empty {}).unwrap_or_default())
+    } else {
+        BTreeMap::new()
+    };
     let status = Status {
         server: true,
         gateway,
@@ -91,6 +104,7 @@ pub(super) fn print(output: Output, path: &Path) -> Result<(), CommandError> {
         untold: who.untold,
         keys: active.map(|key| ActiveKey { kid: key.kid, expires: key.expires }).collect(),
         logs: if who.administrator { logs(&config, now) } else { Vec::new() },
+        metrics,
     };
     if output.json {
         return show_json(&status);
@@ -125,6 +139,11 @@ fn of_the_site(status: &Status, config: &Config, now: Timestamp) -> Result<(), C
             format!("instances     {} are configured, none is started here", instances.len())
         }
     })?;
+    let alarms: f64 =
+        status.metrics.iter().filter(|(name, _)| name.starts_with(ALARMS)).map(|(_, number)| number).sum();
+    if alarms > 0.0 {
+        show(&format!("ALARMS        {alarms} since the server started: journalctl -u countersign --grep 'ALARM: '"))?;
+    }
     status.logs.iter().try_for_each(|Log { name, checkpoint_age }| {
         let age = checkpoint_age
             .map_or_else(|| "no checkpoint yet".to_owned(), |age| format!("last signed {} ago", span(age)));
@@ -153,6 +172,19 @@ fn of_the_caller(status: &Status, now: Timestamp) -> Result<(), CommandError> {
         None => "keys          none is active: connect a browser".to_owned(),
         Some(end) => format!("keys          {} active, the first ends in {}", status.keys.len(), span(end.since(now))),
     })
+}
+
+/// The metrics as the text format names them, histograms aside.
+fn numbers(snapshot: &Snapshot) -> BTreeMap<String, f64> {
+    let named = |sample: &Sample| {
+        let Value::Number(number) = sample.value else { return None };
+        let family = FAMILIES.iter().find(|family| sample.is_of(family))?;
+        let labels = family.labels.iter().zip(&sample.labels).map(|(name, value)| format!("{name}=\"{value}\""));
+        let labels = labels.collect::<Vec<_>>().join(",");
+        let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
+        Some((format!("{}{labels}", family.name), number))
+    };
+    snapshot.samples().iter().filter_map(named).collect()
 }
 
 /// Whether the gateway accepts connections at that address. Uses the loop-back address if it

@@ -102,6 +102,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let audit = audit::audit(file.audit, site, findings);
     let listen = gateway.as_ref().map(|gateway| gateway.listen.as_slice()).unwrap_or_default();
     let metrics = watching::metrics(file.metrics, listen, site, findings);
+    let alarms = watching::alarms(file.alarms, site, findings);
     Some(Config {
         file: path.to_owned(),
         provider: provider?,
@@ -124,6 +125,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         state: state?,
         audit: audit?,
         metrics: metrics?,
+        alarms: alarms?,
     })
 }
 

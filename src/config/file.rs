@@ -50,6 +50,7 @@ table! {
         state: DirectoryTable,
         audit: AuditTable,
         metrics: Option<MetricsTable>,
+        alarms: AlarmsTable,
     }
 }
 
@@ -209,6 +210,13 @@ table! {
         ask_account: Typed<bool>,
         ask_modules: Typed<bool>,
         readme: Typed<String>,
+    }
+}
+
+table! {
+    /// `[alarms]`
+    AlarmsTable {
+        command: TypedList<String>,
     }
 }
 

@@ -60,7 +60,7 @@ pub use crate::storage::{
     Audit, DRIVE_NUMBERS, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, UNFINISHED, Witness,
 };
 pub use crate::tls::{Tls, TlsFiles, certificate_end};
-pub use crate::watching::{Metrics, MetricsListen, MetricsReach};
+pub use crate::watching::{Alarms, Metrics, MetricsListen, MetricsReach};
 pub use crate::web_hosts::{WebHosts, WebPlace};
 
 /// Loop-back ports tried for an instance: more than one machine has users at a time.
@@ -110,6 +110,7 @@ pub struct Config {
     pub audit: Audit,
     /// `[metrics]`; `None` if there is no listener for them.
     pub metrics: Option<Metrics>,
+    pub alarms: Alarms,
 }
 
 /// `[provider]`.

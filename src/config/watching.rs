@@ -1,4 +1,5 @@
-//! `[metrics]`: where the gateway serves its metrics, and to whom.
+//! `[metrics]` and `[alarms]`: where the gateway serves its metrics and to whom, and the program
+//! that the server runs for an alarm.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,13 @@ pub enum MetricsListen {
         /// Which accounts may connect.
         mode: u32,
     },
+}
+
+/// `[alarms]`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Alarms {
+    /// A program that the server runs for an alarm, and its arguments.
+    pub command: Option<(PathBuf, Vec<String>)>,
 }
 
 /// From where collectors may come.

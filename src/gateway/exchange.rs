@@ -27,6 +27,10 @@ use crate::response::request_id::RequestId;
 use crate::response::{self, Answer, Transport};
 use crate::state::Gateway;
 use countersign_audit::{Decision, Process, Verdict, Weight};
+use countersign_ipc::alarm::Alarm;
+
+/// The status of a request whose signature is not accepted.
+const SIGNATURE_REFUSED: u16 = 482;
 
 /// One request with the gateway that answers it.
 pub(crate) struct Exchange<'g> {
@@ -190,6 +194,14 @@ impl<'g> Exchange<'g> {
         answer
     }
 
+    /// Looks whether an instance refused a signature that the gateway accepted. It verifies each
+    /// with the keys that its user pinned (P3).
+    pub(crate) fn compare_verdicts(&self, of_instance: &InstanceAnswer) {
+        if of_instance.status() == SIGNATURE_REFUSED {
+            self.gateway.alarms.raise(Alarm::InstanceDisagrees);
+        }
+    }
+
     /// Records bytes that were not a request.
     pub(crate) fn record_no_request(&self, why: &str) {
         self.gateway.metrics.no_request(self.lane);
@@ -213,7 +225,12 @@ impl<'g> Exchange<'g> {
 
     /// Counts a refusal against its sender's network, if the sender has not authenticated.
     pub(crate) fn is_refused_too_often(&self) -> bool {
-        self.sender == Sender::Stranger && !self.gateway.refusals.admits(self.network(), Instant::now())
+        let is_too_often =
+            self.sender == Sender::Stranger && !self.gateway.refusals.admits(self.network(), Instant::now());
+        if is_too_often {
+            self.gateway.alarms.raise(Alarm::Flood);
+        }
+        is_too_often
     }
 
     /// Records a refusal, with the status of its response if there is one.
@@ -238,6 +255,9 @@ impl<'g> Exchange<'g> {
             | Refusal::TooMany => Verdict::Refuse,
         };
         self.gateway.metrics.refused(self.lane, refusal);
+        if let Refusal::Failure(failure) = refusal {
+            self.gateway.alarm_of(failure);
+        }
         let reason = refusal.to_string();
         if verdict == Verdict::Fail {
             let cause = std::error::Error::source(refusal).map(ToString::to_string);

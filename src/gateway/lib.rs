@@ -8,6 +8,7 @@
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 #![cfg_attr(test, allow(clippy::as_conversions, reason = "of small numbers that a test has chosen"))]
 
+mod alarms;
 mod exchange;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -18,6 +19,7 @@ mod listener;
 mod metrics;
 mod pages;
 mod pipeline;
+mod readiness;
 mod response;
 mod sandbox;
 mod server_link;
@@ -50,6 +52,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use self::alarms::Alarms;
 use self::http1::body::BodyRoom;
 use self::limits::connections::ConnectionTable;
 use self::links::routes::Links;
@@ -58,6 +61,7 @@ use self::metrics::{GatewayMetrics, Scraped};
 use self::pages::Pages;
 use self::pages::call_table::CallTableDocument;
 use self::pipeline::deposits::Deposits;
+use self::readiness::Readiness;
 use self::response::cors::Cors;
 use self::response::request_id::RequestIds;
 use self::sandbox::{Permitted, SandboxFailure};
@@ -70,6 +74,7 @@ use self::upstream::Upstreams;
 use self::web::sessions::WebSessions;
 use countersign_audit::{DecisionLog, Pseudonyms};
 use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, MetricsListen, Names, SecretFile};
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::{FromGateway, InstanceAddress, SocketAddress};
 use countersign_os::clock::{Clock, NoRandomness, UnreadableClock};
 use countersign_os::daemon::Daemon;
@@ -197,6 +202,7 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
         }
         let line = Line { line, key_cache, renewable };
         let connections = ConnectionTable::new(config.gateway.connections_max);
+        tokio::spawn(readiness::look::keep_looking(Arc::clone(&gateway), key_in_use.clone()));
         if let (Some(listener), Some(metrics)) = (for_metrics, &config.metrics) {
             let scraped = Scraped::new(&gateway, &connections, key_in_use);
             tokio::spawn(metrics::serve(listener, scraped, metrics.reach));
@@ -275,12 +281,14 @@ async fn serve(
     }
     let _ = line.say().send(FromGateway::Ready).await; // a closed channel ends below
     let (telling, say) = (Arc::clone(&acceptor.gateway), line.say());
+    tokio::spawn(alarms::tell::tell(Arc::clone(&telling), say.clone()));
     tokio::spawn(async move { telling.uses.tell(say).await });
     let mut line = pin!(line.run(key_cache, renewable));
     let end = tokio::select! {
         end = &mut line => Some(end),
         terminated = terminated() => terminated.map(|()| None)?,
     };
+    acceptor.gateway.readiness.stop();
     stopping.send_replace(true);
     let mut finishing = pin!(finish(&connections));
     let end = match end {
@@ -381,6 +389,8 @@ fn gateway(
         server: Arc::new(server),
         audit,
         metrics: GatewayMetrics::default(),
+        readiness: Readiness::default(),
+        alarms: Alarms::default(),
         body_max: config.gateway.body_max,
         bodies: BodyRoom::new(),
         public_calls: limits::public_calls(),
@@ -433,7 +443,11 @@ async fn sweep(upstreams: Arc<Upstreams>) {
 async fn settle(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(SETTLE_EVERY).await;
+        let was_short = gateway.audit.is_short_of_space();
         gateway.audit.settle(std::time::Instant::now());
+        if gateway.audit.is_short_of_space() && !was_short {
+            gateway.alarms.raise(Alarm::DiskFull);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use countersign_keys::request::{BearerToken, Presented};
 use countersign_keys::session::{ProofNeed, SealNeed};
 use countersign_keys::time::Timestamp;
 
+use crate::alarms::Alarms;
 use crate::http1::body::BodyRoom;
 use crate::links::routes::Links;
 use crate::metrics::GatewayMetrics;
@@ -19,6 +20,7 @@ use crate::pages::Pages;
 use crate::pages::call_table::CallTableDocument;
 use crate::pipeline::deposits::Deposits;
 use crate::pipeline::signature_queue::SignatureQueue;
+use crate::readiness::Readiness;
 use crate::response::cors::Cors;
 use crate::response::refusal::{Failure, Refusal};
 use crate::response::request_id::RequestIds;
@@ -28,6 +30,7 @@ use crate::upstream::Upstreams;
 use crate::web::sessions::WebSessions;
 use countersign_audit::DecisionLog;
 use countersign_config::{Asks, CurrentMaintenance, WebHosts};
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::InstanceAddress;
 use countersign_os::clock::Clock;
 use countersign_os::limits::{Counted, RateLimiter};
@@ -57,6 +60,8 @@ pub(crate) struct Gateway {
     pub(crate) server: Arc<InstanceAddress>,
     pub(crate) audit: DecisionLog,
     pub(crate) metrics: GatewayMetrics,
+    pub(crate) readiness: Readiness,
+    pub(crate) alarms: Alarms,
     pub(crate) body_max: usize,
     pub(crate) bodies: BodyRoom,
     /// Limits public calls by address.
@@ -94,6 +99,13 @@ impl Gateway {
     /// The time to verify with.
     pub(crate) fn now(&self) -> Result<Timestamp, Failure> {
         Ok(self.journal.now(self.clock.now()?)?)
+    }
+
+    /// Raises the alarm that a failure is, if it is one.
+    pub(crate) fn alarm_of(&self, failure: &Failure) {
+        if let Failure::Clock(_) = failure {
+            self.alarms.raise(Alarm::ClockSetBack);
+        }
     }
 
     /// Verifies that the request comes from Core.

@@ -5,6 +5,7 @@
 //! otherwise.
 
 mod abuse;
+mod alarms;
 mod connections;
 mod corpus;
 mod deposit;
@@ -20,6 +21,7 @@ mod maintenance;
 mod metrics;
 mod orders;
 mod over_tls;
+mod readiness;
 mod served;
 mod sessions;
 mod sockets;
@@ -46,6 +48,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc, watch};
 
+use crate::alarms::Alarms;
 use crate::http1::body::BodyRoom;
 use crate::limits;
 use crate::limits::connections::ConnectionTable;
@@ -55,6 +58,7 @@ use crate::metrics::GatewayMetrics;
 use crate::pages::Pages;
 use crate::pages::call_table::CallTableDocument;
 use crate::pipeline::deposits::Deposits;
+use crate::readiness::Readiness;
 use crate::response::cors::Cors;
 use crate::response::request_id::RequestIds;
 use crate::server_link::key_cache::KeyCache;
@@ -113,6 +117,8 @@ struct TestGateway {
     launches: Arc<AtomicBool>,
     /// The server's data about passkeys.
     passkeys: Arc<Mutex<step_up::Played>>,
+    /// What the server says of its health.
+    health: Arc<Mutex<line::Health>>,
     /// What the instance's sockets do and have received.
     sockets: Arc<sockets::Played>,
     stop: watch::Sender<bool>,
@@ -152,16 +158,19 @@ impl TestGateway {
         let known = Arc::new(KeyCache::new(say));
         let socket = directory.path().join("instance.sock");
         let passkeys = Arc::default();
+        let health = Arc::new(Mutex::new(line::Health { store: true, log: true }));
         let neighbours = Neighbours {
             alice: Arc::clone(&alice),
             up: Arc::clone(&instance_is_up),
             launches: Arc::clone(&launches),
             passkeys: Arc::clone(&passkeys),
+            health: Arc::clone(&health),
         };
         tokio::spawn(answer(asked, Arc::clone(&known), neighbours, socket));
         let mut gateway = gateway(&directory, known);
         change(&mut gateway);
         let gateway = Arc::new(gateway);
+        gateway.look(None).await;
         let (stop, stopping) = watch::channel(false);
         let acceptor = Acceptor {
             gateway: Arc::clone(&gateway),
@@ -184,6 +193,7 @@ impl TestGateway {
             instance_is_up,
             launches,
             passkeys,
+            health,
             sockets,
             stop,
         }
@@ -302,6 +312,8 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         server: Arc::new(service),
         audit: DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap()),
         metrics: GatewayMetrics::default(),
+        readiness: Readiness::default(),
+        alarms: Alarms::default(),
         body_max: 64 * 1024,
         bodies: BodyRoom::new(),
         public_calls: limits::public_calls(),
@@ -345,11 +357,12 @@ struct Neighbours {
     up: Arc<AtomicBool>,
     launches: Arc<AtomicBool>,
     passkeys: Arc<Mutex<step_up::Played>>,
+    health: Arc<Mutex<line::Health>>,
 }
 
 /// Answers the gateway's queries as the server would.
 async fn answer(mut asked: mpsc::Receiver<FromGateway>, known: Arc<KeyCache>, neighbours: Neighbours, socket: PathBuf) {
-    let Neighbours { alice, up, launches, passkeys } = neighbours;
+    let Neighbours { alice, up, launches, passkeys, health } = neighbours;
     while let Some(message) = asked.recv().await {
         let FromGateway::Ask { id, question } = message else { continue };
         if matches!(question, Question::Launch { .. }) && launches.load(Ordering::SeqCst) {
@@ -390,6 +403,7 @@ async fn answer(mut asked: mpsc::Receiver<FromGateway>, known: Arc<KeyCache>, ne
             Question::Assertion { intent, credential, .. } => {
                 line::Answer::Assertion { outcome: passkeys.lock().unwrap().judge(intent, &credential) }
             }
+            Question::Health => line::Answer::Health { health: *health.lock().unwrap() },
             Question::Metrics => line::Answer::Metrics { snapshot: metrics::of_the_server() },
         };
         known.hear(id, answer);

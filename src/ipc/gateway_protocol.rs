@@ -12,6 +12,7 @@ use countersign_keys::keyring::KeyRecord;
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::alarm::Alarm;
 use super::tcp_proof::ListenerKey;
 use countersign_config::{Maintenance, TlsFiles};
 use countersign_metrics::Snapshot;
@@ -49,6 +50,8 @@ pub enum FromGateway {
         /// At most [`USES_MAX`].
         keys: Vec<UsedKey>,
     },
+    /// An alarm was raised so often since it was told last. The gateway has logged it.
+    Alarm { alarm: Alarm, count: u64 },
     /// The gateway serves its listening sockets.
     Ready,
 }
@@ -93,6 +96,18 @@ pub enum Question {
     },
     /// What the server has counted.
     Metrics,
+    /// Whether the server can do its part.
+    Health,
+}
+
+/// Whether the server can do its part of a request.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The key store answers.
+    pub store: bool,
+    /// The audit log can be written.
+    pub log: bool,
 }
 
 /// Whether a user can sign intents.
@@ -181,6 +196,9 @@ pub enum Answer {
     },
     Metrics {
         snapshot: Snapshot,
+    },
+    Health {
+        health: Health,
     },
     /// The server could not find out.
     Failed,

@@ -5,6 +5,7 @@
 //! Unix socket, where the kernel names their account ([`server_protocol`]).
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
+pub mod alarm;
 pub mod attachment;
 pub mod body;
 pub mod client;

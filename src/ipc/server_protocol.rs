@@ -68,6 +68,9 @@ pub const KEYS_REVOKE: &str = "/keys/revoke";
 /// Describes the caller. [`Empty`] → [`Whoami`].
 pub const WHOAMI: &str = "/whoami";
 
+/// The counts of the server, for administrators. [`Empty`] → [`countersign_metrics::Snapshot`].
+pub const METRICS: &str = "/metrics";
+
 /// Longest name of a key, in bytes, so that a line of the pins file stays readable.
 pub const KEY_NAME_MAX: usize = 64;
 

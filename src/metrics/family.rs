@@ -83,6 +83,10 @@ families! {
         "How many it can remember; beyond that, requests are refused.";
     GATEWAY_CERTIFICATE_ENDS = Gauge "gateway_certificate_end_seconds" [] "seconds since 1970":
         "When the certificate in use expires. Absent without TLS.";
+    GATEWAY_READY = Gauge "gateway_ready" ["check"] "0 or 1":
+        "The checks of /readyz, which all have to be 1.";
+    GATEWAY_MAINTENANCE = Gauge "gateway_maintenance" [] "0 or 1":
+        "Whether maintenance.enabled is in force.";
     GATEWAY_AUDIT_SHORT = Gauge "gateway_audit_short_of_space" [] "0 or 1":
         "1 while the space that is left is reserved for records of admitted requests.";
     GATEWAY_AUDIT_UNWRITTEN = Counter "gateway_audit_unwritten_total" [] "records":
@@ -92,6 +96,8 @@ families! {
 
     SERVER_STARTED = Gauge "server_start_time_seconds" [] "seconds since 1970":
         "When the server started.";
+    SERVER_ALARMS = Counter "server_alarms_total" ["process", "alarm"] "alarms":
+        "Alarms, by the process that raised them. A gateway's may be a minute late.";
     SERVER_USERS = Gauge "server_users" [] "users":
         "Connected users, those of expired connections included.";
     SERVER_INSTANCES = Gauge "server_instances" ["phase"] "instances":

@@ -5,6 +5,7 @@
 //! the gateway can only query, and an instance is identified by its uid.
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
+mod alarms;
 mod applications;
 mod audit;
 mod connections;
@@ -19,6 +20,7 @@ mod links;
 mod metrics;
 mod passkeys;
 mod resources;
+mod site_program;
 mod state;
 mod state_directory;
 #[cfg(test)]
@@ -42,6 +44,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStora
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use self::alarms::Alarms;
 use self::applications::pending_table::PendingTable;
 use self::audit::signer::{AuditFailure, CheckpointSigner};
 use self::core::client::{CoreCalls, CoreFailure};
@@ -64,6 +67,7 @@ use countersign_config::{
     Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, MetricsListen, Role,
 };
 use countersign_home::accounts::Accounts;
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::Ended;
 use countersign_ipc::room;
 use countersign_os::clock::Clock;
@@ -154,6 +158,10 @@ async fn serve(
     let mut listeners: Vec<OwnedFd> = listen_for_gateway(&config)?.into_iter().map(OwnedFd::from).collect();
     listeners.extend(listen_for_metrics(&config)?);
     let metrics = ServerMetrics::begin();
+    let alarms = Arc::new(Alarms::default());
+    if let Some(command) = &config.alarms.command {
+        tokio::spawn(alarms::command::run(Arc::clone(&alarms), command.clone()));
+    }
     let everybody = state_directory::listen_to_everybody(&config.ipc)?;
     let service = state_directory::listen_privately(&config.state.service_socket())?;
     let _first_port = hold_first_port(&config)?;
@@ -162,11 +170,20 @@ async fn serve(
         Launcher::sudo(&program, &config.file, config.instances.listen, state.swept_instances()?, state.logs());
     let (invalidations, invalidation_receiver) = gateway::invalidations::invalidations();
     let (instances, gone) = Instances::new(launcher);
-    let (signer, broken) = CheckpointSigner::start(&config, Arc::clone(&metrics))?;
+    let (signer, broken) = match CheckpointSigner::start(&config, Arc::clone(&metrics)) {
+        Ok(started) => started,
+        Err(failure) => {
+            if failure.is_alteration() {
+                alarms::command::tell_last(config.alarms.command.as_ref(), Alarm::AuditLogAltered).await;
+            }
+            return Err(failure.into());
+        }
+    };
     let pseudonyms = audit::signer::pseudonyms(&config)?;
     let server = Arc::new(Server {
         decisions: DecisionLog::open(config.state.server_log(), config.audit.segment_max)?.under(pseudonyms),
         metrics,
+        alarms,
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::System,
         accounts: Accounts::System,
@@ -218,7 +235,10 @@ async fn serve(
     }
     let end = tokio::select! {
         told = told_to_stop() => told.map_err(ServerFailure::from),
-        Ok(failure) = broken => Err(failure.into()),
+        Ok(failure) = broken => {
+            alarms::command::tell_last(server.config.alarms.command.as_ref(), Alarm::AuditLogAltered).await;
+            Err(failure.into())
+        }
     };
     tracing::info!("stopping");
     // The gateway stops first, so that it ends requests in flight in order, not for lack of an
@@ -339,7 +359,11 @@ async fn tell_of_gone_instances(
 async fn settle(server: Arc<Server>) {
     loop {
         tokio::time::sleep(SETTLE).await;
+        let was_short = server.decisions.is_short_of_space();
         server.decisions.settle(Instant::now());
+        if server.decisions.is_short_of_space() && !was_short {
+            server.alarms.raise(Alarm::DiskFull, None);
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::passkeys::ceremonies::{
     Challenged, ENROLMENT_S, ENROLMENTS_MAX, Enrolment, STEP_UPS_EACH_MAX, STEP_UPS_MAX,
 };
 use crate::state::Server;
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::error_code::ErrorCode;
 use countersign_ipc::gateway_protocol::{AssertionOutcome, StepUp};
 use countersign_os::clock::random_bytes;
@@ -201,7 +202,7 @@ pub(crate) fn assert(
     let result = match relying_party.finish_passkey_authentication(&presented, &challenged.state) {
         Ok(result) => result,
         Err(WebauthnError::CredentialPossibleCompromise) => {
-            alarm(username, &id);
+            alarm(server, username, &id);
             server.records.mark_passkey_copied(username, &id).map_err(not_changed)?;
             return Ok(refused("the passkey's counter went back"));
         }
@@ -224,7 +225,7 @@ pub(crate) fn assert(
         Ok(()) => {}
         Err(NotChanged::Rejected(rejection)) => {
             if rejection == PasskeyRejection::Copied {
-                alarm(username, &used.id);
+                alarm(server, username, &used.id);
             }
             return Ok(refused(&rejection.to_string()));
         }
@@ -238,8 +239,9 @@ pub(crate) fn assert(
     Ok(AssertionOutcome::Good)
 }
 
-fn alarm(username: &Username, id: &str) {
-    tracing::error!(%username, passkey = id, "ALARM: a passkey's counter went back: there is a copy of it, and it is refused now");
+fn alarm(server: &Server, username: &Username, id: &str) {
+    tracing::warn!(%username, passkey = id, "refused copied passkey");
+    server.alarms.raise(Alarm::PasskeyCopied, Some(username));
 }
 
 fn has_active(theirs: &Passkeys) -> bool {

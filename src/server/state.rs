@@ -10,6 +10,7 @@ use countersign_keys::store::sealed_store::SealedStore;
 use countersign_keys::store::sled_store::SledStore;
 use tokio::sync::{Notify, watch};
 
+use crate::alarms::Alarms;
 use crate::applications::pending_table::PendingTable;
 use crate::core::task_table::TaskTable;
 use crate::gateway::invalidations::Invalidations;
@@ -43,6 +44,7 @@ pub(crate) struct Server {
     /// The decision log (P9).
     pub(crate) decisions: DecisionLog,
     pub(crate) metrics: Arc<ServerMetrics>,
+    pub(crate) alarms: Arc<Alarms>,
     /// Core's verified tokens. Locked for a lookup, never across an await.
     pub(crate) core_tokens: Mutex<CoreTokens>,
     /// The users who are served.

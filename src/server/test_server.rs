@@ -144,6 +144,7 @@ impl TestServer {
         let server = Arc::new(Server {
             decisions,
             metrics: ServerMetrics::begin(),
+            alarms: Arc::default(),
             core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
             clock: Clock::Set(Arc::clone(&now)),
             accounts: Accounts::These(accounts.to_vec()),

@@ -1,4 +1,4 @@
-//! `[metrics]`: where metrics may be served.
+//! `[metrics]` and `[alarms]`: where metrics may be served, and what may be run.
 
 use super::{check, said};
 use crate::support::config_fixture::ConfigFixture;
@@ -64,4 +64,19 @@ fn w01_what_is_no_place_for_metrics_is_refused() {
         "listen = \"/run/m.sock\"\nanywhere = true",
         "metrics.anywhere: means nothing unless metrics.listen is an address",
     );
+}
+
+#[test]
+fn w01_a_program_for_alarms_is_one_that_no_other_account_can_have_written() {
+    let handed = "alarms       are logged, and handed to /usr/bin/env";
+    assert!(said(&ConfigFixture::new()).contains(handed));
+    let what = "a program and its arguments, such as [\"/usr/local/bin/alarm\"]";
+    check("[\"/usr/bin/env\", \"true\"]", "[]", &format!("alarms.command: is empty: {what}"));
+    check("/usr/bin/env", "env", "alarms.command[0]: has to begin with the absolute path of a program");
+    let site = ConfigFixture::new();
+    let program = site.path("core.pem").display().to_string();
+    site.chmod("core.pem", 0o775);
+    site.flip("/usr/bin/env", &program);
+    let want = "alarms.command[0]: core.pem has mode 0775: others can write it; chmod go-w core.pem";
+    assert!(site.placeless().contains(&want.to_owned()), "{:?}", site.placeless());
 }

@@ -100,7 +100,7 @@ pub(crate) struct TestSite {
     pub(crate) state: PathBuf,
     /// `ipc.directory`.
     pub(crate) ipc: PathBuf,
-    directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
     program: PathBuf,
     /// Where the gateway listens. A proxy before it has another address.
     pub(crate) address: SocketAddr,

@@ -236,15 +236,27 @@ fn command(typed: TypedList<String>, site: Site<'_>, findings: &mut Findings<'_>
     let what =
         "with mapping.type = \"command\" it is the program and its arguments, such as [\"/usr/local/bin/map-user\"]";
     let typed = findings.required("mapping.command", typed, what)?;
+    let (program, arguments) = program("mapping.command", typed, what, site, findings)?;
+    Some(Mapper::Command { program, arguments })
+}
+
+/// A program of the site, and its arguments.
+pub(super) fn program(
+    key: &str,
+    typed: Spanned<Vec<Spanned<String>>>,
+    what: &'static str,
+    site: Site<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<(PathBuf, Vec<String>)> {
     let span = typed.span();
     let mut words = typed.into_inner().into_iter();
     let Some(program) = words.next() else {
-        findings.add("mapping.command", Some(span), Reason::Empty(what));
+        findings.add(key, Some(span), Reason::Empty(what));
         return None;
     };
     let path = PathBuf::from(program.get_ref());
-    findings.accept("mapping.command[0]", &program.span(), check_program(&path, site))?;
-    Some(Mapper::Command { program: path, arguments: words.map(toml::Spanned::into_inner).collect() })
+    findings.accept(&format!("{key}[0]"), &program.span(), check_program(&path, site))?;
+    Some((path, words.map(Spanned::into_inner).collect()))
 }
 
 fn check_program(path: &Path, site: Site<'_>) -> Result<(), Reason> {

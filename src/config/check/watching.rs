@@ -1,13 +1,14 @@
-//! Checks `[metrics]`.
+//! Checks `[metrics]` and `[alarms]`.
 
 use std::net::SocketAddr;
 
 use toml::Spanned;
 
 use crate::check::findings::{Findings, Site, word};
-use crate::file::{MetricsTable, Typed};
+use crate::check::users::program;
+use crate::file::{AlarmsTable, MetricsTable, Typed};
 use crate::problem::Reason;
-use crate::watching::{Metrics, MetricsListen, MetricsReach};
+use crate::watching::{Alarms, Metrics, MetricsListen, MetricsReach};
 
 /// Longest path of a Unix socket on Linux, in bytes (`sun_path` without its final NUL).
 const SOCKET_PATH_MAX: usize = 107;
@@ -54,6 +55,13 @@ pub(super) fn metrics(
     };
     let address = findings.accept("metrics.listen", &span, address)?;
     Some(Some(Metrics { listen: MetricsListen::Tcp(address), reach }))
+}
+
+/// `None` if it was reported.
+pub(super) fn alarms(table: AlarmsTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Alarms> {
+    let Some(typed) = table.command else { return Some(Alarms::default()) };
+    let what = "a program and its arguments, such as [\"/usr/local/bin/alarm\"]";
+    program("alarms.command", typed, what, site, findings).map(|command| Alarms { command: Some(command) })
 }
 
 /// Whether both cannot be listened on. An unspecified address takes the port of every address.

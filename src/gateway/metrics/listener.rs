@@ -1,10 +1,10 @@
 //! Serves the metrics on a listener that the server opened for nothing else.
 //!
-//! Answers `GET` of `/metrics` and refuses all else; reads no body. Few connections at a time, each
-//! for a limited time. Scrapes of one second share one text, so that a program in a loop costs no
-//! more than a slow one. On a loop-back address a `Host` has to be an address or `localhost`. A
-//! page in a browser of this machine could otherwise read the answer under another name (DNS
-//! rebinding).
+//! Answers `GET` of `/metrics` and of health checks, and refuses all else; reads no body. Few
+//! connections at a time, each for a limited time. Scrapes of one second share one text, so that a
+//! program in a loop costs no more than a slow one. On a loop-back address a `Host` has to be an
+//! address or `localhost`. A page in a browser of this machine could otherwise read the answer
+//! under another name (DNS rebinding).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -111,8 +111,18 @@ impl Served {
                 answer.headers_mut().insert(CONTENT_TYPE, text);
                 finish(answer)
             }
+            (&Method::GET | &Method::HEAD, "/healthz", None) => plain(StatusCode::OK, "ok\n"),
+            (&Method::GET | &Method::HEAD, "/readyz", None) => self.readiness(),
             _ => plain(StatusCode::NOT_FOUND, "not found: the metrics are at /metrics\n"),
         }
+    }
+
+    /// A line for each check.
+    fn readiness(&self) -> Answer {
+        let checks = self.scraped.gateway.checks();
+        let is_ready = checks.iter().all(|(_, is_passed)| *is_passed);
+        let lines = checks.map(|(check, is_passed)| format!("{check} {}\n", if is_passed { "ok" } else { "FAILS" }));
+        plain(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines.concat())
     }
 
     async fn text(&self) -> Bytes {
@@ -138,8 +148,8 @@ fn is_local_name(request: &Request<Incoming>) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok()
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     finish(answer)

@@ -11,6 +11,7 @@ use crate::limits::INTENTS_MAX;
 use crate::limits::connections::ConnectionTable;
 use crate::state::Gateway;
 use crate::tls::CurrentKey;
+use countersign_config::Maintenance;
 
 /// What a scrape looks at.
 #[derive(Clone)]
@@ -58,6 +59,11 @@ impl Scraped {
         snapshot.put(&family::GATEWAY_WEB_SESSIONS, gateway.web_sessions.count());
         snapshot.put(&family::GATEWAY_REPLAY, gateway.journal.remembered());
         snapshot.put(&family::GATEWAY_REPLAY_MAX, INTENTS_MAX);
+        for (check, is_passed) in gateway.checks() {
+            snapshot.put_with(&family::GATEWAY_READY, &[check], is_passed);
+        }
+        let is_maintenance = gateway.maintenance.current() != Maintenance::None;
+        snapshot.put(&family::GATEWAY_MAINTENANCE, is_maintenance);
         snapshot.put_known(&family::GATEWAY_CERTIFICATE_ENDS, self.key.as_ref().and_then(|key| key.end()));
         snapshot.put(&family::GATEWAY_AUDIT_SHORT, gateway.audit.is_short_of_space());
     }

@@ -146,6 +146,7 @@ impl Exchange<'_> {
         tokio::task::yield_now().await;
         let permit = budget.make_ready(self.consume(authorised, deposit, epoch)).await?;
         let answer = forward::user(permit, &body.bytes, &gateway.upstreams, connection, budget, &self.id).await?;
+        self.compare_verdicts(&answer);
         let answer = self.record_answer(answer).await;
         Ok(compression::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
     }

@@ -61,6 +61,9 @@ impl Exchange<'_> {
         };
         let permit = self.consume(authorised, asserted, epoch).await?;
         let answer = forward::direct(permit, &body.bytes, &gateway.upstreams, connection, &self.id).await?;
+        if row.destination() == Destination::Instance {
+            self.compare_verdicts(&answer);
+        }
         let answer = self.record_answer(answer).await;
         Ok(answer.pass_on(Content::Json)?)
     }

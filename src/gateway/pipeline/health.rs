@@ -1,8 +1,8 @@
 //! Health checks of load balancers and monitoring. Cheap, the same for every client, and not in the
 //! decision log.
 //!
-//! `/healthz` reports that the process answers. `/readyz` also reports that it can verify requests:
-//! it trusts its clock. Neither asks the server, because the gateway ends with the control channel.
+//! `/healthz` reports that the process answers. `/readyz` also reports that it can serve users, as
+//! [`crate::readiness`] found last. Neither asks the server, and neither gives a reason.
 //! `HEAD` and `OPTIONS` of `/` are the default checks of HAProxy and others. Versions before
 //! HTTP/1.1 are refused earlier.
 
@@ -21,7 +21,7 @@ impl Gateway {
         let is_plain = is_check && head.uri.query().is_none();
         let is_well = match head.uri.path() {
             "/healthz" if is_plain => true,
-            "/readyz" if is_plain => self.now().is_ok(),
+            "/readyz" if is_plain => self.is_ready(),
             "/" if is_plain && head.method != Method::GET => true,
             _ => return None,
         };

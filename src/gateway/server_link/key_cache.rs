@@ -25,7 +25,7 @@ pub(crate) use self::query::Instance;
 use self::query::{Entry, KeyAt, Query, make_ready};
 use crate::response::refusal::Refusal;
 use countersign_ipc::gateway_protocol::{
-    Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, LinkTarget, Signer, StepUp,
+    Answer, AssertionOutcome, Ended, FromGateway, Health, InstanceAddress, LinkTarget, Signer, StepUp,
 };
 use countersign_metrics::Snapshot;
 use countersign_os::locks::Mutex;
@@ -272,6 +272,12 @@ impl KeyCache {
         Ok(snapshot)
     }
 
+    /// Whether the server can do its part.
+    pub(crate) async fn health(&self) -> Result<Health, KeyCacheFailure> {
+        let Entry::Health(health) = self.ask(Query::Health).await? else { return Err(KeyCacheFailure::Failed) };
+        Ok(health)
+    }
+
     /// Forgets an instance that does not answer at its address.
     pub(crate) fn forget_instance(&self, username: &Username) {
         self.memory().instances.pop(username);
@@ -321,7 +327,8 @@ impl KeyCache {
                     | Query::Link(_)
                     | Query::StepUp { .. }
                     | Query::Assertion { .. }
-                    | Query::Metrics => false,
+                    | Query::Metrics
+                    | Query::Health => false,
                 });
             }
             Ended::User { username } => {
@@ -339,7 +346,7 @@ impl KeyCache {
                     // It may lead to this user's job.
                     Query::Link(_) => true,
                     // These are not cached, and the server answers them once.
-                    Query::StepUp { .. } | Query::Assertion { .. } | Query::Metrics => false,
+                    Query::StepUp { .. } | Query::Assertion { .. } | Query::Metrics | Query::Health => false,
                 });
             }
             Ended::Instance { username } => {
@@ -433,7 +440,8 @@ impl Cache {
                 | Query::Link(_)
                 | Query::StepUp { .. }
                 | Query::Assertion { .. }
-                | Query::Metrics,
+                | Query::Metrics
+                | Query::Health,
                 _,
             ) => {}
         }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::connections::until_closed;
 use super::*;
 use crate::response::Transport;
+use countersign_ipc::alarm::Alarm;
 use countersign_os::limits::Counted;
 
 /// A connection from the loop-back address of that number.
@@ -87,6 +88,7 @@ async fn v67_s03_a_stranger_who_is_refused_too_often_waits_and_has_to_connect_ag
     // The burst, and the rate for the time that it took.
     assert!((1_024..1_400).contains(&of("404")), "{}", of("404"));
     assert!((1..=2).contains(&of("429")) && (1..=2).contains(&seconds), "{seconds} s: {answers}");
+    assert_eq!(test.raised(Alarm::Flood), of("429") as u64);
     assert_eq!(test.written(), 2, "the first of each kind");
     assert_eq!(test.decisions(), if of("429") > 1 { 4 } else { 3 });
     let counted = test.last_record();

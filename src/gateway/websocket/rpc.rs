@@ -272,6 +272,7 @@ impl<'w> Work<'w> {
                     let _ = self.opened.take().map(|opened| opened.send(source)); // the relay lives as long as this
                 }
                 Switching::Answered(answer) => {
+                    exchange.compare_verdicts(&answer);
                     return Ok(Sent::Answered(Box::new(answer.pass_on(Content::Json)?)));
                 }
             }

@@ -78,6 +78,13 @@ pub enum AuditFailure {
     Thread(#[source] io::Error),
 }
 
+impl AuditFailure {
+    /// Whether a log is not what was signed.
+    pub(crate) const fn is_alteration(&self) -> bool {
+        matches!(self, Self::Signing(failure) if !failure.may_pass())
+    }
+}
+
 /// The signing thread.
 #[derive(Debug)]
 pub(crate) struct CheckpointSigner {

@@ -25,6 +25,7 @@ use crate::state::{Server, log_failure};
 use crate::turns::Asker;
 use countersign_config::{Launch, Mapper, V1};
 use countersign_home::accounts::{Account, AccountRejection};
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::error_code::ErrorCode;
 use countersign_ipc::gateway_protocol::Ended;
 use countersign_ipc::server_protocol::{
@@ -324,7 +325,10 @@ async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username)
     };
     match user_mapper::ask(program, arguments, username).await {
         Ok(mapped) if mapped == uid => return Ok(()),
-        Ok(mapped) => tracing::warn!(%username, %uid, %mapped, "the user mapper named another account"),
+        Ok(mapped) => {
+            tracing::warn!(%username, %uid, %mapped, "the user mapper named another account");
+            server.alarms.raise(Alarm::MapperDisagrees, Some(username));
+        }
         Err(failure) => log_failure("the user mapper named no account", &failure),
     }
     Err(Refusal::new(

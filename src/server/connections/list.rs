@@ -10,6 +10,7 @@ use countersign_keys::time::Timestamp;
 
 use super::approval::{authority_over, is_administrator, one_user};
 use crate::http::reply::{Refusal, registry_refusal};
+use crate::metrics::look::look;
 use crate::state::Server;
 use crate::turns::Asker;
 use countersign_home::accounts::Account;
@@ -19,6 +20,7 @@ use countersign_ipc::server_protocol::{
     ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami,
 };
 use countersign_keys::store::registry::{Authority, RegistryRejection};
+use countersign_metrics::Snapshot;
 
 /// The connections of this uid, or of all as an administrator.
 pub(crate) fn connections(server: &Server, uid: Uid, list: &ConnectList) -> Result<Connections, Refusal> {
@@ -82,6 +84,16 @@ pub(crate) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Ref
         administrator: is_administrator(uid),
         untold: if is_administrator(uid) { untold(server)? } else { 0 },
     })
+}
+
+/// All metrics of the server, looked up now.
+pub(crate) async fn metrics(server: &Arc<Server>, uid: Uid) -> Result<Snapshot, Refusal> {
+    if !is_administrator(uid) {
+        let why = "only root, or the server's account, sees the metrics here";
+        return Err(Refusal::new(ErrorCode::Forbidden, why));
+    }
+    look(server).await;
+    Ok(server.snapshot())
 }
 
 /// The number of users about whom Core was not told the current state.

@@ -19,6 +19,8 @@ use countersign_keys::jws::{Algorithm, sha256};
 use countersign_keys::keyring::{KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey};
 use countersign_keys::request::INTENT_MAX;
 use countersign_keys::store::records::{self, Death, Offer, TicketState};
+use countersign_keys::store::registry::NotChanged;
+use countersign_keys::store::tickets::TicketRejection;
 use countersign_keys::time::Timestamp;
 use qrcode::{Color, EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,7 @@ use crate::state::{Server, log_failure};
 use crate::turns::Asker;
 use countersign_config::MappingStart;
 use countersign_home::accounts::Account;
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::error_code::ErrorCode;
 use countersign_ipc::server_protocol::POLL_MAX_S;
 use countersign_os::clock::random_bytes;
@@ -133,7 +136,8 @@ pub(crate) async fn offer(
     refuse_begun_at_core(server, &ticket)?;
     let key = VerificationKey::from_jwk_value(offered.jwk, offered.algorithm).map_err(|rejection| {
         if rejection == KeyRejection::Private {
-            tracing::error!(username = %ticket.username, %address, "ALARM: a private key was sent to the provider");
+            tracing::warn!(username = %ticket.username, %address, "refused a private key");
+            server.alarms.raise(Alarm::PrivateKeySent, Some(&ticket.username));
         }
         key_refused(&rejection)
     })?;
@@ -152,7 +156,16 @@ pub(crate) async fn offer(
     server.record(&AuditedAction { username: Some(&ticket.username), kid: Some(kid), note: Some(&note), ..*action })?;
     let offer = Offer { code: code.clone(), key: record, at: now, address };
     let (records, hash) = (Arc::clone(&server.records), ticket.hash);
-    let taken = server.blocking(Asker::Page, move || records.offer(&hash, &offer, now).map_err(refusal)).await;
+    let (alarmed, of) = (Arc::clone(server), ticket.username.clone());
+    let take = move || {
+        records.offer(&hash, &offer, now).map_err(|not_changed| {
+            if matches!(not_changed, NotChanged::Rejected(TicketRejection::SecondOffer)) {
+                alarmed.alarms.raise(Alarm::SecondOffer, Some(&of));
+            }
+            refusal(not_changed)
+        })
+    };
+    let taken = server.blocking(Asker::Page, take).await;
     server.changed();
     taken.inspect_err(|refusal| {
         tracing::warn!(username = %ticket.username, %refusal, "refused an offered key");

@@ -24,7 +24,8 @@ use crate::gateway::channel::QueryHandler as _;
 use crate::gateway::queries::StoreQueryHandler;
 use crate::test_server::{ALICE, BOB, Browser, NOW, ORIGIN, TEST, TestServer, body, instance_key, status, user};
 use countersign_audit::DecisionLog;
-use countersign_ipc::gateway_protocol::{Answer, Ended, Question, Signer, UsedKey, Whereabouts};
+use countersign_ipc::alarm::Alarm;
+use countersign_ipc::gateway_protocol::{Answer, Ended, Health, Question, Signer, UsedKey, Whereabouts};
 use countersign_ipc::server_protocol::{
     Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start,
 };
@@ -166,7 +167,9 @@ async fn v45_a_second_offer_kills_the_ticket_and_both_sides_hear_of_it() {
         async move { offer::offer(&server, &content, "unknown".to_owned(), &TEST).await }
     };
     let code = offer(&first_body).await.unwrap()["code"].as_str().unwrap().to_owned();
+    assert_eq!(test.server.alarms.raised(Alarm::SecondOffer), 0);
     assert_eq!(status(offer(&second_body).await), (409, "TICKET_DEAD"));
+    assert_eq!(test.server.alarms.raised(Alarm::SecondOffer), 1);
     for browser in [&first, &second] {
         let status = browser.status(&test).await;
         assert_eq!((&status["state"], &status["why"]), (&json!("dead"), &json!("second_offer")));
@@ -174,6 +177,18 @@ async fn v45_a_second_offer_kills_the_ticket_and_both_sides_hear_of_it() {
     let waited = approval::wait_for_offer(&test.server, ALICE, Await { ticket: started.ticket }).await;
     assert_eq!(waited.unwrap(), Awaited::Dead { why: Death::SecondOffer });
     assert_eq!(status(test.approve(ALICE, "alice", &code).await), (404, "NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn w01_a_user_whom_the_sites_program_maps_elsewhere_is_an_alarm() {
+    for (mapped, want) in [(BOB, 1), (ALICE, 0)] {
+        let program = format!("command = [\"/bin/echo\", '{{\"uid\":{mapped}}}']");
+        let test = TestServer::new(&format!("[mapping]\ntype = \"command\"\n{program}\n"));
+        let browser = test.begun_at_core("alice#1").await;
+        let code = browser.offer(&test).await.unwrap()["code"].as_str().unwrap().to_owned();
+        let approved = test.approve(ALICE, "alice", &code).await;
+        assert_eq!((approved.is_err(), test.server.alarms.raised(Alarm::MapperDisagrees)), (want == 1, want));
+    }
 }
 
 #[tokio::test]
@@ -204,7 +219,9 @@ async fn v13_v14_v46_offers_that_prove_nothing_are_refused_and_cost_nothing() {
     check(with("proof", json!(intent.sign(&browser.key).unwrap())), refused).await;
     let mut private = browser.key.public_jwk();
     private["d"] = json!("AAAA");
+    assert_eq!(test.server.alarms.raised(Alarm::PrivateKeySent), 0);
     check(with("jwk", private), refused).await;
+    assert_eq!(test.server.alarms.raised(Alarm::PrivateKeySent), 1);
     check(with("jwk", other.public_jwk()), refused).await;
     check(with("alg", json!("RS256")), refused).await;
     check(with("alg", json!("none")), (400, "BAD_REQUEST")).await;
@@ -456,6 +473,8 @@ async fn p8_a_log_that_cannot_be_written_refuses_every_change() {
     assert_eq!(status(test.approve(ALICE, "alice", &code).await), (503, "UNAVAILABLE"));
     assert_eq!(test.server.records.user(&user("alice#1")).unwrap(), None);
     assert_eq!(status(test.core(ServiceCall::Connect, "alice#1").await), (503, "UNAVAILABLE"));
+    let health = StoreQueryHandler::new(Arc::clone(&test.server)).answer(&Question::Health);
+    assert!(matches!(health, Answer::Health { health: Health { store: true, log: false } }), "{health:?}");
 }
 
 #[tokio::test]

@@ -5,46 +5,21 @@
 //! unparsable, an error) is a failure (P8).
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use countersign_keys::identity::{Uid, Username};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
+
+use crate::site_program::{self, ProgramFailure};
 
 /// How long it may take, while the approving user waits at a terminal.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Most bytes on either output. The answer has 20.
-const OUTPUT_MAX: u64 = 64 * 1024;
-
-/// Its whole environment.
-const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")];
-
-/// Longest part of its standard error in the log, in bytes.
-const COMPLAINT_MAX: usize = 1024;
-
 /// Why the mapper failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MapperFailure {
-    /// It cannot be run.
-    #[error("the user mapper cannot be run")]
-    Run(#[source] std::io::Error),
-    /// It took too long.
-    #[error("the user mapper took longer than {} s", TIME_MAX.as_secs())]
-    Slow,
-    /// It printed too much.
-    #[error("the user mapper printed more than {OUTPUT_MAX} bytes")]
-    Loud,
-    /// It exited with an error.
-    #[error("the user mapper ended with {status}: {complaint}")]
-    Status {
-        /// Its exit status.
-        status: std::process::ExitStatus,
-        /// The beginning of its standard error.
-        complaint: String,
-    },
+    #[error(transparent)]
+    Program(#[from] ProgramFailure),
     /// It printed something other than `{"uid":N}`.
     #[error("the user mapper printed something other than {{\"uid\":N}}")]
     Answer(#[source] serde_json::Error),
@@ -72,49 +47,10 @@ async fn ask_within(
     arguments: &[String],
     username: &Username,
 ) -> Result<Uid, MapperFailure> {
-    tokio::time::timeout(time_max, run(program, arguments, username)).await.map_err(|_elapsed| MapperFailure::Slow)?
-}
-
-async fn run(program: &Path, arguments: &[String], username: &Username) -> Result<Uid, MapperFailure> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(MapperFailure::Run)?;
     let question = serde_json::to_vec(&Question { username }).map_err(MapperFailure::Answer)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read its input may close it early.
-        let _ = stdin.write_all(&question).await;
-    }
-    let (output, complaint) = tokio::try_join!(limited(child.stdout.take()), limited(child.stderr.take()))?;
-    let status = child.wait().await.map_err(MapperFailure::Run)?;
-    if !status.success() {
-        let complaint = complaint.get(..COMPLAINT_MAX).unwrap_or(&complaint);
-        return Err(MapperFailure::Status {
-            status,
-            complaint: String::from_utf8_lossy(complaint).escape_default().to_string(),
-        });
-    }
+    let output = site_program::run(program, arguments, &question, time_max).await?;
     let Answer { uid } = serde_json::from_slice(&output).map_err(MapperFailure::Answer)?;
     Ok(uid)
-}
-
-async fn limited(output: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, MapperFailure> {
-    let mut bytes = Vec::new();
-    if let Some(output) = output {
-        output.take(OUTPUT_MAX + 1).read_to_end(&mut bytes).await.map_err(MapperFailure::Run)?;
-    }
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= OUTPUT_MAX) {
-        Ok(bytes)
-    } else {
-        Err(MapperFailure::Loud)
-    }
 }
 
 #[cfg(test)]
@@ -149,12 +85,12 @@ mod tests {
 
     #[tokio::test]
     async fn errors_floods_and_absence_are_failures() {
-        check("echo no >&2; exit 3", Err("the user mapper ended with exit status: 3: no\\n")).await;
-        check("head -c 70000 /dev/zero", Err("the user mapper printed more than 65536 bytes")).await;
-        check("head -c 70000 /dev/zero >&2", Err("the user mapper printed more than 65536 bytes")).await;
+        check("echo no >&2; exit 3", Err("the program ended with exit status: 3: no\\n")).await;
+        check("head -c 70000 /dev/zero", Err("the program printed more than 65536 bytes")).await;
+        check("head -c 70000 /dev/zero >&2", Err("the program printed more than 65536 bytes")).await;
         let username = Username::parse("alice").unwrap();
         let absent = ask(Path::new("/nonexistent/mapper"), &[], &username).await;
-        assert!(matches!(absent, Err(MapperFailure::Run(_))));
+        assert!(matches!(absent, Err(MapperFailure::Program(ProgramFailure::Run(_)))));
     }
 
     #[tokio::test]
@@ -167,6 +103,6 @@ mod tests {
         let username = Username::parse("alice").unwrap();
         let arguments = ["-c".to_owned(), "exec sleep 600".to_owned()];
         let slow = ask_within(Duration::from_millis(50), Path::new("/bin/sh"), &arguments, &username).await;
-        assert!(matches!(slow, Err(MapperFailure::Slow)));
+        assert!(matches!(slow, Err(MapperFailure::Program(ProgramFailure::Slow(_)))));
     }
 }

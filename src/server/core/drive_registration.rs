@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use countersign_keys::identity::Username;
-use countersign_keys::store::drives::{CoreDriveId, Drive};
+use countersign_keys::store::drives::{CoreDriveId, Drive, DriveRejection};
+use countersign_keys::store::registry::NotChanged;
 use countersign_keys::time::Timestamp;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use super::drives;
 use super::schedule::Schedule;
 use crate::http::reply::{Refusal, blocking};
 use crate::state::{Server, log_failure};
+use countersign_ipc::alarm::Alarm;
 use countersign_os::log::Chain;
 
 const REGISTER: &str = "/api/files/collections/control/register";
@@ -181,6 +183,9 @@ async fn register(
             let Drive { username, id, .. } = drive;
             let number = number.as_str();
             tracing::error!(%username, id, number, cause = %Chain(&error), "refused Core's number for a drive");
+            if let NotChanged::Rejected(DriveRejection::Renumbered | DriveRejection::NumberTaken) = error {
+                server.alarms.raise(Alarm::DriveNumber, Some(username));
+            }
             Ok(Err(CoreFailure::Form { call: REGISTER }))
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use countersign_keys::identity::{Origin, Uid, Username};
+use countersign_keys::store::drives::CoreDriveId;
 use countersign_keys::time::Timestamp;
 use countersign_portal::core::{Control, ControlCall, Outage};
 use countersign_portal::{CoreKeys, TestCertificate};
@@ -20,6 +21,7 @@ use super::schedule::Schedule;
 use super::{drive_registration, drives};
 use crate::http::endpoints::serve_gateway;
 use crate::test_server::{ALICE, BOB, TEST, TestServer, user};
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::server_protocol::DrivesReport;
 use countersign_keys::store::registry::Authority;
 use countersign_metrics::Counter;
@@ -402,6 +404,16 @@ async fn c01_an_id_that_core_has_is_taken_for_done_only_if_it_is_this_users() {
         drive_registration::round(&test.server, &calls, &mut schedule, at(0)).await.unwrap();
         assert_eq!((control.drives().len(), test.numbers(ALICE).await), (1, want), "{of}");
     }
+}
+
+#[tokio::test]
+async fn w01_a_number_that_is_another_drives_is_refused_with_an_alarm() {
+    let (test, _control, calls, mut schedule) = server_with_drives(WITH_DRIVES, &["home"]).await;
+    test.server.records.add_made_drive(&user("alice#1"), "made", &CoreDriveId::parse("4711").unwrap()).unwrap();
+    assert_eq!(test.server.alarms.raised(Alarm::DriveNumber), 0);
+    drive_registration::round(&test.server, &calls, &mut schedule, at(0)).await.unwrap();
+    assert_eq!(test.server.alarms.raised(Alarm::DriveNumber), 1);
+    assert_eq!(test.numbers(ALICE).await, [("4711".to_owned(), "made".to_owned())]);
 }
 
 #[tokio::test]

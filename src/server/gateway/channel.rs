@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::invalidations::{ACK_MAX, Invalidation};
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::{Answer, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey};
 
 /// Messages read and not yet answered. The gateway waits for its answers, so there are as many as
@@ -57,6 +58,8 @@ pub(crate) trait QueryHandler {
     fn launch(&self, username: &Username) -> impl Future<Output = ()> + Send + 'static;
     /// Records that these keys were used.
     fn used(&self, keys: &[UsedKey]);
+    /// Takes up an alarm of the gateway.
+    fn alarmed(&self, alarm: Alarm, count: u64);
     /// Called when the gateway serves its sockets.
     fn gateway_is_ready(&self);
 }
@@ -123,6 +126,10 @@ where
                 Some(Ok(FromGateway::Used { keys })) if keys.len() > USES_MAX => Err(Disconnect::Gibberish),
                 Some(Ok(FromGateway::Used { keys })) => {
                     queries.used(&keys);
+                    Ok(())
+                }
+                Some(Ok(FromGateway::Alarm { alarm, count })) => {
+                    queries.alarmed(alarm, count);
                     Ok(())
                 }
                 Some(Ok(FromGateway::Ready)) => {
@@ -221,6 +228,7 @@ mod tests {
             std::future::ready(())
         }
         fn used(&self, _: &[UsedKey]) {}
+        fn alarmed(&self, _: Alarm, _: u64) {}
 
         fn gateway_is_ready(&self) {}
     }
@@ -240,7 +248,8 @@ mod tests {
                 | Question::Link { .. }
                 | Question::StepUp { .. }
                 | Question::Assertion { .. }
-                | Question::Metrics => Answer::Failed,
+                | Question::Metrics
+                | Question::Health => Answer::Failed,
             }
         }
         fn launch(&self, _: &Username) -> impl Future<Output = ()> + Send + 'static {
@@ -248,6 +257,7 @@ mod tests {
             async move { over.acquire_owned().await.unwrap().forget() }
         }
         fn used(&self, _: &[UsedKey]) {}
+        fn alarmed(&self, _: Alarm, _: u64) {}
 
         fn gateway_is_ready(&self) {}
     }

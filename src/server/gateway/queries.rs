@@ -19,7 +19,10 @@ use crate::http::reply::Refusal;
 use crate::passkeys;
 use crate::state::{Server, log_failure};
 use countersign_config::{Launch, StaticAddress};
-use countersign_ipc::gateway_protocol::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
+use countersign_ipc::alarm::Alarm;
+use countersign_ipc::gateway_protocol::{
+    Answer, Health, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts,
+};
 
 /// Granularity of a key's last use, in seconds, and so how often it is written at most. It tells
 /// users which key is still needed.
@@ -55,6 +58,11 @@ impl StoreQueryHandler {
             Question::StepUp { username, call, consent, intent, until } => {
                 let need = passkeys::need(server, call, *consent);
                 Answer::StepUp { need: passkeys::challenge(server, username, need, *intent, *until)? }
+            }
+            Question::Health => {
+                // Any record: what counts is that the store can be read.
+                let store = server.records.outbox_after(None, 1).is_ok();
+                Answer::Health { health: Health { store, log: server.decisions.is_writable() } }
             }
             Question::Metrics => Answer::Metrics { snapshot: server.snapshot() },
             Question::Assertion { username, intent, credential } => {
@@ -98,6 +106,10 @@ impl QueryHandler for StoreQueryHandler {
                 return;
             }
         }
+    }
+
+    fn alarmed(&self, alarm: Alarm, count: u64) {
+        self.server.alarms.heard(alarm, count);
     }
 
     fn gateway_is_ready(&self) {

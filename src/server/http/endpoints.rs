@@ -238,6 +238,7 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::LICENCES_MAKE => within.ask(|made| licences::make(server, uid, made)).await,
         ipc::LICENCES_REMOVE => within.ask(|removed| licences::remove(server, uid, removed)).await,
         ipc::LICENCES_READ => within.ask(|read| licences::read(server, uid, read)).await,
+        ipc::METRICS => within.ask(|_: Empty| list::metrics(server, uid)).await,
         ipc::WHOAMI => within.ask(|_: Empty| list::whoami(server, uid)).await,
         _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
     }

@@ -17,6 +17,7 @@ use super::records::update;
 use super::table::{Key, Tracked};
 use crate::links;
 use crate::state::{Server, log_failure};
+use countersign_ipc::alarm::Alarm;
 
 /// Shortest time between two rounds, also when an account waits for one.
 const ROUND_MIN: Duration = Duration::from_secs(1);
@@ -130,6 +131,7 @@ pub(crate) async fn round(server: &Arc<Server>, commands: &Commands) -> Result<(
                 let (job, uid) = &key;
                 server.jobs.rejected().insert(key.clone());
                 tracing::warn!(%job, %uid, slurm_id = %id, "rejected job: Slurm says that it is another account's");
+                server.alarms.raise(Alarm::JobOfAnother, Some(&tracked.job.username));
             }
             verdict
         });

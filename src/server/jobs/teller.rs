@@ -22,6 +22,7 @@ use super::records::update;
 use super::table::{Key, Tracked};
 use crate::core::client::{Call, CoreCalls, CoreFailure};
 use crate::state::{Server, log_failure};
+use countersign_ipc::alarm::Alarm;
 
 /// Most updates of a job. Core does not load a job with more than 10,000.
 const UPDATES_MAX: u32 = 1_000;
@@ -249,6 +250,7 @@ async fn ask_whose(server: &Arc<Server>, core: &CoreCalls, key: &Key, now: Times
     let taken = update(server, key, |tracked| {
         if theirs.owner.created_by != tracked.job.username.as_str() {
             tracing::warn!(job = %key.0, uid = %key.1, "rejected job: Core says that it is another user's");
+            server.alarms.raise(Alarm::JobOfAnother, Some(&tracked.job.username));
             return Verdict::Forget;
         }
         tracked.is_users_at_core = true;

@@ -23,6 +23,7 @@ use super::*;
 use crate::core::client::CoreCalls;
 use crate::http::reply::Refusal;
 use crate::test_server::{ALICE, BOB, NOW, TestServer, status, user};
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::server_protocol::{JobExtend, JobSubmitted, JobSuspend};
 
 /// A server with a Slurm of two files, `queue` and `accounts`, and a Core.
@@ -193,13 +194,18 @@ async fn an_account_cannot_report_a_job_of_another() {
     let id = site.core.add_job("bob#1", None);
     site.queue(&row(62, ALICE.0, "RUNNING", "None"));
     // Another account's job at Slurm.
+    let alarms = || site.test.server.alarms.raised(Alarm::JobOfAnother);
+    assert_eq!(alarms(), 0);
     assert_eq!(status(site.report(BOB, "bob#1", &id, 62).await), (403, "NOT_YOURS"));
+    assert_eq!(alarms(), 1);
     // A user who is not this account's.
     assert_eq!(status(site.report(BOB, "alice#1", &id, 62).await).0, 404);
     // Another user's job at Core, with a job of one's own at Slurm.
     site.report(ALICE, "alice#1", &id, 62).await.unwrap();
+    assert_eq!(alarms(), 1);
     site.round().await;
     assert_eq!((site.job(&id).updates, site.test.server.jobs.is_empty()), (0, true));
+    assert_eq!(alarms(), 2);
     // An id that another account has reported first is not taken.
     let id = site.core.add_job("bob#1", None);
     site.queue(&[row(62, ALICE.0, "RUNNING", "None"), row(63, BOB.0, "RUNNING", "None")].concat());

@@ -37,6 +37,9 @@ impl Server {
         }
         snapshot.put(&family::SERVER_AUDIT_SHORT, self.decisions.is_short_of_space());
         snapshot.put(&family::SERVER_GATEWAY_STARTS, metrics.gateway_starts.count());
+        for (process_and_alarm, count) in self.alarms.counts() {
+            snapshot.put_with(&family::SERVER_ALARMS, &process_and_alarm, count);
+        }
         metrics.gauges.put(&mut snapshot);
         snapshot
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::http::reply::Refusal;
 use crate::passkeys;
 use crate::test_server::{NOW, ORIGIN, TestServer, status, user};
+use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::{AssertionOutcome, StepUp};
 
 const STEP_UP: &str = "[intent]\nstep_up = [\"files.trash\"]\n";
@@ -237,8 +238,10 @@ async fn a_passkey_whose_counter_goes_back_was_copied() {
     assert_ne!(why_not(&test, 3, &forged), "good");
     phone.counter = Some(9);
     assert_eq!(use_it(&mut phone, 4), "good", "the forgery changed nothing");
+    assert_eq!(test.server.alarms.raised(Alarm::PasskeyCopied), 0);
     phone.counter = Some(5);
     assert_ne!(use_it(&mut phone, 5), "good");
+    assert_eq!(test.server.alarms.raised(Alarm::PasskeyCopied), 1);
     let state = || passkeys::list(&test.server, &user("alice#1")).unwrap()["passkeys"][0]["state"].clone();
     assert_eq!(state(), "copied");
     assert_eq!(challenge(&test, 6), StepUp::NoPasskey, "refused from then on");
@@ -258,6 +261,7 @@ async fn of_two_challenges_at_once_a_counter_serves_the_later_alone() {
     let copy = phone.assert(&two).unwrap();
     assert_eq!(why_not(&test, 3, &first), "good");
     assert_eq!(why_not(&test, 4, &copy), "this passkey was copied, and is refused", "the same count twice");
+    assert_eq!(test.server.alarms.raised(Alarm::PasskeyCopied), 1);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, Ver
 use countersign_keys::time::Timestamp;
 
 use countersign_ipc::gateway_protocol::{
-    Answer, AssertionOutcome, InstanceAddress, LinkTarget, Question, Signer, StepUp, Whereabouts,
+    Answer, AssertionOutcome, Health, InstanceAddress, LinkTarget, Question, Signer, StepUp, Whereabouts,
 };
 use countersign_metrics::Snapshot;
 
@@ -32,6 +32,7 @@ pub(super) enum Query {
     StepUp { username: Username, call: CallName, consent: Consent, intent: Fingerprint, until: Timestamp },
     Assertion { username: Username, intent: Fingerprint, credential: String },
     Metrics,
+    Health,
 }
 
 /// A parsed answer.
@@ -46,6 +47,7 @@ pub(super) enum Entry {
     StepUp(StepUp),
     Assertion(AssertionOutcome),
     Metrics(Arc<Snapshot>),
+    Health(Health),
     Failed,
 }
 
@@ -77,6 +79,7 @@ impl Query {
                 Question::Assertion { username, intent: *intent, credential }
             }
             Query::Metrics => Question::Metrics,
+            Query::Health => Question::Health,
         }
     }
 }
@@ -108,6 +111,7 @@ pub(super) fn make_ready(sought: &Query, answer: Answer) -> Entry {
         (Query::Assertion { .. }, Answer::Assertion { outcome }) => Entry::Assertion(outcome),
         (Query::Signer(_), Answer::Signer { signer }) => Entry::Signer(signer),
         (Query::Link(_), Answer::Link { target }) => Entry::Link(target),
+        (Query::Health, Answer::Health { health }) => Entry::Health(health),
         (Query::Metrics, Answer::Metrics { snapshot }) => Entry::Metrics(Arc::new(snapshot)),
         (Query::InstanceKey(_), Answer::InstanceKey { spki: None }) => Entry::InstanceKey(None),
         (Query::InstanceKey(_), Answer::InstanceKey { spki: Some(spki) }) => {
@@ -126,7 +130,8 @@ pub(super) fn make_ready(sought: &Query, answer: Answer) -> Entry {
             | Query::Link(_)
             | Query::StepUp { .. }
             | Query::Assertion { .. }
-            | Query::Metrics,
+            | Query::Metrics
+            | Query::Health,
             Answer::Keys { .. }
             | Answer::Instance { .. }
             | Answer::InstanceKey { .. }
@@ -135,6 +140,7 @@ pub(super) fn make_ready(sought: &Query, answer: Answer) -> Entry {
             | Answer::StepUp { .. }
             | Answer::Assertion { .. }
             | Answer::Metrics { .. }
+            | Answer::Health { .. }
             | Answer::Failed,
         ) => Entry::Failed,
     }

@@ -37,7 +37,10 @@ impl Line {
     async fn next_id(&mut self) -> u64 {
         match self.asked.recv().await.unwrap() {
             FromGateway::Ask { id, .. } => id,
-            other @ (FromGateway::Noted { .. } | FromGateway::Used { .. } | FromGateway::Ready) => panic!("{other:?}"),
+            other @ (FromGateway::Noted { .. }
+            | FromGateway::Used { .. }
+            | FromGateway::Alarm { .. }
+            | FromGateway::Ready) => panic!("{other:?}"),
         }
     }
 
