@@ -62,7 +62,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "drive        home is the user's home",
         "drive        scratch is /scratch",
         "product      disk of storage (storage, 1 GB): registered at UCloud when the server starts",
-        "jobs         are started on Slurm with the programs in /bin, in jobs of the drive home, for 48 h at most; looked up every 7 s; extended and suspended by the server's account; users choose the account at Slurm and modules",
+        "jobs         are started on Slurm with the programs in /bin, in jobs of the drive home, for 48 h at most; looked up every 7 s; extended and suspended by the server's account; users choose the account at Slurm and modules; those begun without UCloud are shown there",
         "SSH keys     that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
         "terminals    are not offered",
         "applications that jobs may run: workflows whose script the user signs",

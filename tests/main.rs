@@ -29,6 +29,7 @@ mod jobs_choices;
 mod jobs_figures;
 mod jobs_licences;
 mod jobs_links;
+mod jobs_outside;
 mod jobs_poller;
 mod jobs_web;
 mod kill;

@@ -104,6 +104,7 @@ fn job(at: u32, now_s: i64) -> Result<Job, BenchError> {
         links: Vec::new(),
         is_verified: true,
         is_paused: false,
+        is_outside: false,
         told: Some("RUNNING".to_owned()),
         words: Some("The job is running on n1.".to_owned()),
         words_at: Some(now),

@@ -18,6 +18,7 @@ fn job(core_id: &str, uid: u32, slurm_id: u32) -> Job {
         output_folder: Some("/7/ucloud-jobs/54112".to_owned()),
         is_verified: false,
         is_paused: false,
+        is_outside: false,
         told: None,
         words: None,
         words_at: None,

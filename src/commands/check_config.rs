@@ -316,7 +316,7 @@ fn metrics_in_words(metrics: Option<&Metrics>) -> String {
 }
 
 fn jobs_in_words(slurm: Option<&Slurm>) -> String {
-    let Some(Slurm { commands, drive, job_folder, poll, operator, time_max_h, asks, .. }) = slurm else {
+    let Some(Slurm { commands, drive, job_folder, poll, operator, time_max_h, asks, shows_outside, .. }) = slurm else {
         return "are not started: there is no [slurm]".to_owned();
     };
     let operator = match operator {
@@ -329,9 +329,10 @@ fn jobs_in_words(slurm: Option<&Slurm>) -> String {
         Asks { account: false, modules: true } => "; users choose modules",
         Asks { account: true, modules: true } => "; users choose the account at Slurm and modules",
     };
+    let shown = if *shows_outside { "; those begun without UCloud are shown there" } else { "" };
     format!(
         "are started on Slurm with the programs in {}, in {job_folder} of the drive {drive}, for {time_max_h} h at \
-         most; looked up every {} s{operator}{asked}",
+         most; looked up every {} s{operator}{asked}{shown}",
         commands.display(),
         poll.as_secs()
     )

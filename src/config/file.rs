@@ -210,6 +210,7 @@ table! {
         ask_account: Typed<bool>,
         ask_modules: Typed<bool>,
         readme: Typed<String>,
+        show_outside: Typed<bool>,
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Slurm {
     pub asks: Asks,
     /// What users read beside every application's parameters.
     pub readme: Option<Readme>,
+    /// Whether UCloud is told of jobs that connected users began without it.
+    pub shows_outside: bool,
 }
 
 /// What users are asked of a job, beside its application's parameters. UCloud then learns what each

@@ -4,15 +4,18 @@
 //! as Slurm shows that the job is that account's. Core is told each change once, and decides
 //! nothing here.
 
+mod begun;
 pub(crate) mod choice_table;
 pub(crate) mod choices;
 mod core_calls;
 pub(crate) mod decide;
 mod forecast;
 pub(crate) mod operator;
+pub(crate) mod outside;
 pub(crate) mod poller;
 pub(crate) mod reconcile;
 mod records;
+pub(crate) mod register;
 pub(crate) mod reports;
 pub(crate) mod table;
 pub(crate) mod teller;

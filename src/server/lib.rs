@@ -331,6 +331,7 @@ async fn tell_core(server: Arc<Server>, core: CoreCalls) {
         core::outbox::run(Arc::clone(&server), Arc::clone(&core)),
         core::tasks::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::reconcile::run(Arc::clone(&server), Arc::clone(&core)),
+        jobs::register::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::teller::run(server, core)
     );
 }

@@ -28,7 +28,7 @@ pub use crate::columns::Listing;
 pub use crate::commands::{Commands, Output};
 pub use crate::failure::{SlurmFailure, cleaned};
 pub use crate::job_id::SlurmJobId;
-pub use crate::one_job::step_of;
+pub use crate::one_job::{Begun, step_of};
 pub use crate::outcome::{Outcome, Standing};
 pub use crate::program::Program;
 pub use crate::sacct::{ExitCode, IDS_MAX, Record};

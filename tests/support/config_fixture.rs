@@ -96,6 +96,7 @@ time_max_h = 48
 ask_account = true
 ask_modules = true
 readme = "readme.markdown"
+show_outside = true
 
 [ssh]
 keys = true

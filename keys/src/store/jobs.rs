@@ -74,6 +74,9 @@ pub struct Job {
     pub is_verified: bool,
     /// Whether the user has asked for a pause.
     pub is_paused: bool,
+    /// Whether it was begun without UCloud, and the server registered it there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_outside: bool,
     /// The state that Core has, in Core's word.
     pub told: Option<String>,
     /// The sentence that Core was told last.

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::events::{self, Event, Events};
-use super::jobs::{ShownJob, UnknownJob};
+use super::jobs::{NotRegistered, ShownJob, UnknownJob};
 use super::process::Process;
 use super::products::Products;
 use super::resources::{RegisteredDrive, TakenId};
@@ -251,6 +251,12 @@ impl Control {
         self.shared.process.jobs.put(id, created_by, None);
     }
 
+    /// Has a job under an id of the provider, which the provider has not registered.
+    #[must_use]
+    pub fn add_registered_job(&self, created_by: &str, provider_generated_id: &str) -> String {
+        self.shared.process.jobs.insert_as(created_by, provider_generated_id)
+    }
+
     /// Gives a job another state, as a Core does that has lost its last updates.
     pub fn set_job_state(&self, id: &str, state: &str) {
         self.shared.process.jobs.set_state(id, state);
@@ -421,6 +427,7 @@ impl Shared {
                 reply(StatusCode::OK, &self.products.browse(parts.uri.query().unwrap_or_default()))
             }
             ("POST", "/api/jobs/control/update") if self.is_known(bearer) => self.update_jobs(&body),
+            ("POST", "/api/jobs/control/register") if self.is_known(bearer) => self.register_jobs(&body),
             ("GET", "/api/jobs/control/retrieve") if self.is_known(bearer) => {
                 let query = parts.uri.query().unwrap_or_default();
                 let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
@@ -523,6 +530,15 @@ impl Shared {
             Err(UnknownJob(id)) => {
                 reply(StatusCode::NOT_FOUND, &json!({"why": format!("Not found or permission denied ({id})")}))
             }
+        }
+    }
+
+    fn register_jobs(&self, body: &Value) -> Response<Body> {
+        match self.process.jobs.register(self.keys.provider(), body) {
+            Ok(answer) => reply(StatusCode::OK, &answer),
+            Err(NotRegistered::Exists) => reply(StatusCode::CONFLICT, &json!({"why": "already exists"})),
+            Err(NotRegistered::Forbidden) => reply(StatusCode::FORBIDDEN, &json!({"why": "forbidden"})),
+            Err(NotRegistered::Malformed) => reply(StatusCode::BAD_REQUEST, &json!({"why": "Something is missing"})),
         }
     }
 

@@ -29,6 +29,10 @@ pub struct ShownJob {
     pub created_by: String,
     /// The project in which it was created.
     pub project: Option<String>,
+    /// The id under which the provider registered it, if it did.
+    pub provider_generated_id: Option<String>,
+    /// Its name, if the provider registered it.
+    pub name: String,
     /// The present state.
     pub state: String,
     /// Every state that the provider gave it, in order, as often as it did.
@@ -51,6 +55,17 @@ pub(super) struct Jobs {
     given: AtomicU64,
 }
 
+/// Why Core does not register a job.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NotRegistered {
+    /// A product of another provider.
+    Forbidden,
+    /// The provider has used the id before. Earlier items of the request are registered.
+    Exists,
+    /// The request is not of its form.
+    Malformed,
+}
+
 /// An id that Core does not have.
 #[derive(Debug)]
 pub(super) struct UnknownJob(pub(super) String);
@@ -68,12 +83,23 @@ impl Jobs {
         id
     }
 
+    /// Creates a job with an id of the provider.
+    pub(super) fn insert_as(&self, created_by: &str, provider_generated_id: &str) -> String {
+        let id = self.insert(created_by, None);
+        if let Some(job) = self.lock().get_mut(&id) {
+            job.provider_generated_id = Some(provider_generated_id.to_owned());
+        }
+        id
+    }
+
     /// Creates a job under this id.
     pub(super) fn put(&self, id: &str, created_by: &str, project: Option<&str>) {
         let job = ShownJob {
             id: id.to_owned(),
             created_by: created_by.to_owned(),
             project: project.map(str::to_owned),
+            provider_generated_id: None,
+            name: String::new(),
             state: "IN_QUEUE".to_owned(),
             states: Vec::new(),
             statuses: Vec::new(),
@@ -82,6 +108,31 @@ impl Jobs {
             updates: 0,
         };
         self.lock().insert(id.to_owned(), job);
+    }
+
+    /// Registers jobs that the provider has found. Checks neither users nor products' names.
+    pub(super) fn register(&self, provider: &str, body: &Value) -> Result<Value, NotRegistered> {
+        let items = body.get("items").and_then(Value::as_array).ok_or(NotRegistered::Malformed)?;
+        let text = |item: &Value, path: &str| item.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        if items.iter().any(|item| text(item, "/spec/product/provider").as_deref() != Some(provider)) {
+            return Err(NotRegistered::Forbidden);
+        }
+        let mut ids = Vec::new();
+        for item in items {
+            let id = text(item, "/providerGeneratedId");
+            if id.is_some() && self.lock().values().any(|job| job.provider_generated_id == id) {
+                return Err(NotRegistered::Exists);
+            }
+            let created_by = text(item, "/createdBy").unwrap_or_else(|| "_ucloud".to_owned());
+            let project = text(item, "/project").filter(|project| !project.is_empty());
+            let core_id = self.insert(&created_by, project.as_deref());
+            if let Some(job) = self.lock().get_mut(&core_id) {
+                job.provider_generated_id = id;
+                job.name = text(item, "/spec/name").unwrap_or_default();
+            }
+            ids.push(json!({ "id": core_id }));
+        }
+        Ok(json!({ "responses": ids }))
     }
 
     /// Gives a job another state, of which its updates say nothing.
@@ -140,6 +191,15 @@ impl Jobs {
         let number = |id: &str| id.parse::<u64>().unwrap_or(0);
         let before = of("next").map_or(u64::MAX, number);
         let jobs = self.lock();
+        if let Some(ids) = of("filterProviderIds") {
+            let has = |job: &&ShownJob| {
+                job.provider_generated_id.as_deref().is_some_and(|own| ids.split(',').any(|id| id == own))
+            };
+            let items: Vec<Value> = jobs.values().filter(has).map(ShownJob::to_json).collect();
+            // Go writes an empty list that was never made as `null`.
+            let items = if items.is_empty() { Value::Null } else { items.into() };
+            return json!({ "itemsPerPage": PAGE_MAX, "items": items });
+        }
         let mut listed: Vec<&ShownJob> = jobs.values().filter(|job| number(&job.id) < before).collect();
         listed.retain(|job| of("filterState").is_none_or(|state| job.state == state));
         listed.sort_by_key(|job| Reverse(number(&job.id)));
@@ -187,14 +247,18 @@ impl ShownJob {
     }
 
     fn to_json(&self) -> Value {
-        json!({
+        let mut job = json!({
             "id": self.id,
             "createdAt": 1_700_000_000_000_i64,
             "owner": { "createdBy": self.created_by, "project": self.project },
             "updates": [],
             "status": { "state": self.state },
             "output": { "outputFolder": self.output_folder },
-        })
+        });
+        if let (Some(id), Some(members)) = (&self.provider_generated_id, job.as_object_mut()) {
+            members.insert("providerGeneratedId".to_owned(), id.clone().into());
+        }
+        job
     }
 }
 
@@ -249,6 +313,22 @@ mod tests {
         let refused = jobs.insert("alice#1", None);
         jobs.remove(&refused);
         assert_ne!(jobs.insert("alice#1", None), refused);
+    }
+
+    #[test]
+    fn an_id_of_the_provider_is_registered_once_and_found_again() {
+        let jobs = Jobs::default();
+        let items = |id: &str, provider: &str| {
+            let spec = json!({ "product": { "id": "small", "category": "small", "provider": provider }, "name": "n" });
+            json!({ "items": [{ "spec": spec, "providerGeneratedId": id, "createdBy": "alice#1", "project": null }] })
+        };
+        assert_eq!(jobs.register("hpc", &items("a", "other")), Err(NotRegistered::Forbidden));
+        let registered = jobs.register("hpc", &items("a", "hpc")).unwrap();
+        assert_eq!(jobs.register("hpc", &items("a", "hpc")), Err(NotRegistered::Exists));
+        let found = jobs.browse("itemsPerPage=10&filterProviderIds=b,a");
+        assert_eq!(found["items"][0]["id"], registered["responses"][0]["id"]);
+        assert_eq!(found["items"][0]["providerGeneratedId"], "a");
+        assert_eq!(jobs.browse("filterProviderIds=c")["items"], Value::Null);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(super) fn slurm(
     };
     let asks =
         Asks { account: word(table.ask_account.as_ref(), false), modules: word(table.ask_modules.as_ref(), false) };
+    let shows_outside = word(table.show_outside.as_ref(), false);
     let readme = match table.readme {
         None => Some(None),
         Some(typed) => {
@@ -82,6 +83,7 @@ pub(super) fn slurm(
             time_max_h: u32::try_from(time_max_h?).ok()?,
             asks,
             readme: readme?,
+            shows_outside,
         })
     };
     Some(meant())

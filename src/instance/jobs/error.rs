@@ -39,7 +39,9 @@ pub(crate) enum JobsError {
         "the job would not run the script that you approved: the application has changed, or your page showed another. Start it again"
     )]
     AnotherScript,
-    #[error("you have started no job of this number here")]
+    #[error(
+        "you have started no job of this number through UCloud here. A job that was begun otherwise is ended, followed and entered at the computing centre alone"
+    )]
     NoSuchJob,
     #[error("the job is being submitted: try again in a moment")]
     BeingSubmitted,

@@ -9,6 +9,7 @@ use crate::core::client::CoreFailure;
 
 pub(super) const UPDATE: &str = "/api/jobs/control/update";
 pub(super) const RETRIEVE: &str = "/api/jobs/control/retrieve";
+pub(super) const REGISTER: &str = "/api/jobs/control/register";
 pub(super) const BROWSE: &str = "/api/jobs/control/browse";
 pub(super) const CHECK_EXISTENCE: &str = "/api/providers/resources/checkExistence";
 
@@ -130,8 +131,11 @@ pub(super) struct Page {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Listed {
     pub(super) id: String,
+    /// The id under which this provider registered it.
+    pub(super) provider_generated_id: Option<String>,
     #[serde(flatten)]
     pub(super) job: JobAtCore,
 }
@@ -141,12 +145,14 @@ impl Page {
     pub(super) fn read(text: &[u8]) -> Result<Self, CoreFailure> {
         #[derive(Deserialize)]
         struct Typed {
-            items: Vec<Value>,
+            /// Core writes `null` for an empty list.
+            #[serde(deserialize_with = "Option::deserialize")]
+            items: Option<Vec<Value>>,
             next: Option<String>,
         }
         let Typed { items, next } =
             serde_json::from_slice(text).map_err(|_error| CoreFailure::Form { call: BROWSE })?;
-        let items = items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
+        let items = items.into_iter().flatten().filter_map(|item| serde_json::from_value(item).ok()).collect();
         Ok(Self { items, next })
     }
 }

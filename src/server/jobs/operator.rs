@@ -84,7 +84,8 @@ pub(crate) async fn suspend(server: &Arc<Server>, uid: Uid, suspend: JobSuspend)
 
 /// Cancels a job that Core does not have.
 pub(super) async fn cancel_orphan(server: &Arc<Server>, tracked: &Tracked, now: Timestamp) -> Result<(), Refusal> {
-    if tracked.job.end.is_some() {
+    // UCloud did not begin a job outside, and does not end one by forgetting it.
+    if tracked.job.end.is_some() || tracked.job.is_outside {
         return Ok(());
     }
     let (_, commands) = granted(server)?;
@@ -103,6 +104,10 @@ fn granted(server: &Server) -> Result<(&Slurm, Commands), Refusal> {
 /// The job on record for that account, which Slurm has shown as that account's a moment ago.
 fn own(server: &Server, uid: Uid, key: &super::table::Key, now: Timestamp) -> Result<Tracked, Refusal> {
     let tracked = server.jobs.one(key).ok_or_else(|| Refusal::not_found("no such job of this account is under way"))?;
+    if tracked.job.is_outside {
+        let why = "a job that was begun without UCloud is changed at the computing centre alone";
+        return Err(Refusal::new(ErrorCode::Forbidden, why));
+    }
     let is_own = |row: &countersign_slurm::Row| row.uid == uid.0 && row.id.get() == tracked.job.slurm_id;
     match &tracked.row {
         Some((row, at)) if is_own(row) && now.since(*at) <= ROW_AGE_MAX_S && !row.state.is_final() => Ok(tracked),

@@ -13,6 +13,7 @@ use countersign_slurm::{Commands, IDS_MAX, Record, Row, SlurmFailure, SlurmJobId
 
 use super::decide::{AccountingAnswer, Answers, Verdict, take};
 use super::forecast::Places;
+use super::outside;
 use super::records::update;
 use super::table::{Key, Tracked};
 use crate::links;
@@ -61,7 +62,7 @@ pub(crate) async fn run(server: Arc<Server>, commands: Commands) {
             partitions_at = Some(began);
             look_at_partitions(&server, &commands).await;
         }
-        let is_idle = server.jobs.is_empty();
+        let is_idle = server.jobs.is_empty() && !outside::is_shown(&server);
         if !is_idle {
             let polled = round(&server, &commands).await;
             server.metrics.slurm_polls.observe(began.elapsed());
@@ -100,6 +101,9 @@ pub(crate) async fn round(server: &Arc<Server>, commands: &Commands) -> Result<(
     let listing = commands.squeue().await?;
     report_unreadable("squeue", listing.unreadable, listing.first_unreadable.as_deref());
     let Ok(now) = server.clock.now() else { return Ok(()) };
+    if outside::is_shown(server) {
+        outside::look(server, &listing.rows, now).await;
+    }
     let rows: HashMap<SlurmJobId, &Row> = listing.rows.iter().map(|row| (row.id, row)).collect();
     let places = Places::of(&listing.rows);
     server.jobs.queue().wanted = places.wanted();

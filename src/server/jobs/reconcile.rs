@@ -15,8 +15,8 @@ use countersign_keys::store::jobs::{ENDED_KEPT_S, EndedJob, JOBS_MAX};
 use countersign_keys::time::Timestamp;
 use countersign_slurm::{Commands, Row, SlurmFailure};
 
-use super::commands_of;
 use super::core_calls::{BROWSE, Item, Items, Listed, PAGE_BYTES_MAX, Page, UPDATE, Update};
+use super::{commands_of, outside};
 use crate::connections::expiry::Standing;
 use crate::core::client::{Call, CoreCalls, CoreFailure};
 use crate::http::reply::{Refusal, blocking};
@@ -69,6 +69,8 @@ pub(super) type Unknown = BTreeMap<CoreJobId, Timestamp>;
 pub(super) struct AtCore {
     pub(super) created_by: String,
     pub(super) state: &'static str,
+    /// The id under which this provider registered it.
+    pub(super) provider_id: Option<String>,
 }
 
 /// Compares until the server ends.
@@ -119,6 +121,7 @@ pub(super) async fn compare(
         }
         match ended.get(id).filter(|end| end.username == username) {
             Some(end) => tell(core, id, at_core, &end.state, &end.words, now).await?,
+            None if outside::adopt(server, id, at_core.provider_id.as_deref(), &username, now).await? => {}
             None => missing.push((id, at_core, username)),
         }
     }
@@ -224,10 +227,10 @@ pub(super) async fn under_way(core: &CoreCalls, now: Timestamp) -> Result<BTreeM
 fn add(seen: &mut BTreeMap<CoreJobId, AtCore>, page: Page, state: &'static str) -> Option<String> {
     let Page { items, next } = page;
     let is_last = items.is_empty() || seen.len() >= JOBS_MAX;
-    for Listed { id, job } in items.into_iter().take(PAGE) {
+    for Listed { id, provider_generated_id: provider_id, job } in items.into_iter().take(PAGE) {
         let Ok(id) = CoreJobId::parse(&id) else { continue };
         if job.status.state == state && seen.len() < JOBS_MAX {
-            seen.insert(id, AtCore { created_by: job.owner.created_by, state });
+            seen.insert(id, AtCore { created_by: job.owner.created_by, state, provider_id });
         }
     }
     next.filter(|next| !is_last && next.len() <= NEXT_MAX)

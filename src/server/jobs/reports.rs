@@ -47,7 +47,7 @@ pub(crate) async fn submitted(server: &Arc<Server>, uid: Uid, report: JobSubmitt
     links::keep_own(server, &mut job)?;
     let key = (job.core_id.clone(), uid);
     server.jobs.rejected().remove(&key);
-    add(server, uid, job).await?;
+    add(server, JOBS_SUBMITTED, job).await?;
     let mut answers = server.jobs.answers.subscribe();
     // A round that is under way does not know the job.
     let enough = answers.borrow_and_update().wrapping_add(1);
@@ -96,6 +96,7 @@ fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refu
         links,
         is_verified: false,
         is_paused: false,
+        is_outside: false,
         told: None,
         words: None,
         words_at: None,
@@ -107,14 +108,15 @@ fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refu
 }
 
 /// Records the job, or leaves the record that there is.
-async fn add(server: &Arc<Server>, uid: Uid, job: Job) -> Result<(), Refusal> {
+pub(super) async fn add(server: &Arc<Server>, call: &str, job: Job) -> Result<(), Refusal> {
+    let uid = job.uid;
     let _one_at_a_time = server.jobs.writing.lock().await;
     let others: Vec<Job> = server.jobs.lock().values().map(|tracked| tracked.job.clone()).collect();
     let asker = asker(uid);
     let bound =
         if job.links.is_empty() { String::new() } else { format!(", public links {}", links::names(&job.links)) };
     let note = format!("job {} at Slurm{bound}", job.slurm_id);
-    let action = AuditedAction::of(&asker, JOBS_SUBMITTED);
+    let action = AuditedAction::of(&asker, call);
     server.record(&AuditedAction { username: Some(&job.username), note: Some(&note), ..action })?;
     let (records, added) = (Arc::clone(&server.records), job.clone());
     let work = move || {

@@ -9,6 +9,8 @@ use countersign_keys::time::Timestamp;
 use countersign_slurm::{Outcome, Partition, Row};
 use tokio::sync::{Notify, watch};
 
+use super::begun::{Begun, Place};
+
 /// Core's id and the account: Core's ids alone are guessable.
 pub(crate) type Key = (CoreJobId, Uid);
 
@@ -24,6 +26,9 @@ pub(crate) struct JobTable {
     /// Jobs that Slurm said are another account's, until their reports are answered. Emptied at
     /// [`REJECTED_MAX`].
     rejected: Mutex<BTreeSet<Key>>,
+    /// Jobs in the queue that are not on record, in the order in which they are registered. Bounded
+    /// by the look that makes the list.
+    begun: Mutex<Vec<Begun>>,
     /// Held during a change of a job and of its record.
     pub(crate) writing: tokio::sync::Mutex<()>,
     /// Notified when Core must be told something.
@@ -121,6 +126,16 @@ impl JobTable {
             rejected.clear();
         }
         rejected
+    }
+
+    /// Jobs in the queue that are not on record.
+    pub(crate) fn begun(&self) -> MutexGuard<'_, Vec<Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The jobs on record, by account and number at Slurm.
+    pub(crate) fn places(&self) -> BTreeSet<Place> {
+        self.lock().values().map(|tracked| (tracked.job.uid, tracked.job.slurm_id)).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

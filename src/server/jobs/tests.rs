@@ -3,6 +3,7 @@
 
 mod links;
 mod outages;
+mod outside_tests;
 mod reconcile_tests;
 mod targets;
 
@@ -60,6 +61,11 @@ impl Site {
     }
 
     async fn with(operator: bool, tables: &str) -> Self {
+        Self::of(&format!("operator = {operator}"), tables).await
+    }
+
+    /// With further keys of `[slurm]`.
+    async fn of(slurm_keys: &str, tables: &str) -> Self {
         let slurm = tempfile::tempdir().unwrap();
         fs::set_permissions(slurm.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let at = slurm.path().display().to_string();
@@ -72,7 +78,7 @@ impl Site {
         let core = Control::start(Arc::new(keys)).await.unwrap();
         let keys = CoreKeys::generate("hpc").unwrap();
         let more = format!(
-            "[slurm]\ncommands = \"{at}\"\ndrive = \"home\"\noperator = {operator}\ntime_max_h = 2\n\
+            "[slurm]\ncommands = \"{at}\"\ndrive = \"home\"\n{slurm_keys}\ntime_max_h = 2\n\
              [[drives]]\nid = \"home\"\npath = \"~\"\n{tables}"
         );
         let test = TestServer::with_core(&core.origin(), &keys, Some(core.refresh_token()), &more);

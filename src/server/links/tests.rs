@@ -39,6 +39,7 @@ fn job(core_id: &str, uid: Uid, username: &str, links: &[&str]) -> Job {
         links: links.iter().map(|link| name(link)).collect(),
         is_verified: true,
         is_paused: false,
+        is_outside: false,
         told: Some("RUNNING".to_owned()),
         words: None,
         words_at: None,

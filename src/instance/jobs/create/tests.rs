@@ -67,6 +67,7 @@ impl Bench {
             time_max_h: 24,
             asks: Asks { account: true, modules: false },
             readme: None,
+            shows_outside: false,
         };
         let applications = Applications { folder: home.path().join("none"), accept: [Accept::Approved].into() };
         let files = Files::new(Drives::new([("home".to_owned(), home.path().to_owned())]).unwrap());

@@ -26,6 +26,7 @@ fn tracked() -> Tracked {
         output_folder: None,
         is_verified: false,
         is_paused: false,
+        is_outside: false,
         told: None,
         words: None,
         words_at: None,
