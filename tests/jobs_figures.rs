@@ -21,9 +21,9 @@ use tokio::process::{Child, Command};
 /// Turns of each measurement.
 const ROUNDS: usize = 5;
 
-/// Requests of a turn, one after the other on each of [`CONNECTIONS`].
-const REQUESTS: usize = 400;
-const CONNECTIONS: usize = 4;
+/// Of wrk, which sends one request after the other on each connection.
+const WRK_CONNECTIONS: &str = "--connections=4";
+const WRK_TIME: &str = "--duration=3s";
 
 /// Size of the large file, in bytes.
 const LARGE: usize = 64 << 20;
@@ -81,25 +81,20 @@ async fn until_slurm_runs(site: &Site, name: &str, begun: Instant) -> f64 {
     }
 }
 
-/// A job from the order to its first breath: through UCloud, and with `sbatch` and `squeue`.
+/// A job from the order until it runs: through UCloud, and with `sbatch` and `squeue`. Slurm lets a
+/// job that follows another wait a little, so each comes first every second time.
 async fn submissions(site: &Site) {
-    let application = Site::application("BATCH", "exec sleep 600\n");
     let (mut at_slurm, mut at_core, mut by_hand) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=ROUNDS {
-        let number = site.centre.control.add_job(&site.alice.username, None);
-        let begun = Instant::now();
-        let answer = site.submit(&site.alice, &number, &Site::specification(1), &application).await;
-        let ours = until_slurm_runs(site, &number, begun).await;
-        assert!(answer.is_ok(), "{answer:?}");
-        let is_told = || site.centre.control.jobs().iter().any(|job| job.id == number && job.state == "RUNNING");
-        while !is_told() {
-            tokio::time::sleep(LOOK).await;
-        }
-        let told = begun.elapsed().as_secs_f64() * 1e3;
-        let begun = Instant::now();
+    for round in 0..=2 * ROUNDS {
         let name = format!("by-hand-{round}");
-        site.slurm.submit(&site.centre, "alice", &format!("--job-name={name}"), "exec sleep 600").await;
-        let theirs = until_slurm_runs(site, &name, begun).await;
+        let mut theirs = 0.0;
+        if round % 2 == 1 {
+            theirs = submitted_by_hand(site, &name).await;
+        }
+        let (ours, told) = submitted(site).await;
+        if round % 2 == 0 {
+            theirs = submitted_by_hand(site, &name).await;
+        }
         // The first turn wakes everything.
         if round > 0 {
             at_slurm.push(ours);
@@ -107,6 +102,8 @@ async fn submissions(site: &Site) {
             by_hand.push(theirs);
         }
         site.slurm.order("root scancel --user=alice").await;
+        let is_idle = async || site.slurm.run(&["squeue", "-h"]).await.is_empty();
+        site.centre.until("every job has ended", is_idle).await;
     }
     println!("ms from the order until the job runs at Slurm: {}", spread(at_slurm.clone()));
     println!("ms from the order until UCloud is told (Slurm is asked each second): {}", spread(at_core));
@@ -114,23 +111,72 @@ async fn submissions(site: &Site) {
     println!("ratio: {}", ratios(&at_slurm, &by_hand));
 }
 
-/// Requests a second of a small file, and MiB a second of the large one.
-async fn load(endpoint: &Endpoint, cookie: &str) -> (f64, f64) {
-    let request = |path: &str| http::Request::get(path).header("cookie", cookie).body(Full::new(Bytes::new())).unwrap();
-    let one = async || {
-        let line = Line::new(endpoint.clone(), PATIENCE);
-        for _ in 0..REQUESTS {
-            assert_eq!(line.send(request("/small")).await.unwrap().status, 200);
-        }
-    };
+/// Milliseconds from the order until the job runs, and until Core is told so.
+async fn submitted(site: &Site) -> (f64, f64) {
+    let application = Site::application("BATCH", "exec sleep 600\n");
+    let number = site.centre.control.add_job(&site.alice.username, None);
     let begun = Instant::now();
-    futures_util::future::join_all((0..CONNECTIONS).map(|_| one())).await;
-    let total = f64::from(u32::try_from(REQUESTS * CONNECTIONS).unwrap());
-    let per_second = total / begun.elapsed().as_secs_f64();
-    let line = Line::new(endpoint.clone(), PATIENCE);
+    let answer = site.submit(&site.alice, &number, &Site::specification(1), &application).await;
+    let runs = until_slurm_runs(site, &number, begun).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    let is_told = || site.centre.control.jobs().iter().any(|job| job.id == number && job.state == "RUNNING");
+    while !is_told() {
+        tokio::time::sleep(LOOK).await;
+    }
+    (runs, begun.elapsed().as_secs_f64() * 1e3)
+}
+
+async fn submitted_by_hand(site: &Site, name: &str) -> f64 {
     let begun = Instant::now();
-    assert_eq!(line.send(request("/large")).await.unwrap().bytes.len(), LARGE);
-    (per_second, 64.0 / begun.elapsed().as_secs_f64())
+    site.slurm.submit(&site.centre, "alice", &format!("--job-name={name}"), "exec sleep 600").await;
+    until_slurm_runs(site, name, begun).await
+}
+
+/// One way to the application.
+struct Way {
+    origin: String,
+    /// What a browser would send.
+    headers: Vec<String>,
+}
+
+impl Way {
+    /// Requests a second of a small file, as wrk counts them.
+    async fn requests(&self) -> f64 {
+        let said = self.run("wrk", &["--threads=1", WRK_CONNECTIONS, WRK_TIME], "-H", "/small").await;
+        assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
+        let line = said.lines().find_map(|line| line.strip_prefix("Requests/sec:")).unwrap_or_else(|| panic!("{said}"));
+        line.trim().parse().unwrap()
+    }
+
+    /// MiB a second of the large file, as curl counts them.
+    async fn download(&self) -> f64 {
+        let options = ["--silent", "--show-error", "--fail", "--insecure", "--http1.1", "--output", "/dev/null"];
+        let written = ["--write-out", "%{size_download} %{speed_download}"];
+        let said = self.run("curl", &[&options[..], &written[..]].concat(), "--header", "/large").await;
+        let (size, speed) = said.split_once(' ').unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(size.parse(), Ok(LARGE));
+        speed.parse::<f64>().unwrap() / f64::from(1 << 20)
+    }
+
+    async fn run(&self, program: &str, options: &[&str], header: &str, path: &str) -> String {
+        let headers = self.headers.iter().flat_map(|value| [header, value]);
+        let target = format!("{}{path}", self.origin);
+        let output = Command::new(program).args(options).args(headers).arg(target).output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// MiB a second through the input and output of a step alone: what Slurm leaves any relay.
+async fn step(site: &Site, number: &str) -> f64 {
+    let listed = site.slurm.run(&["squeue", "-h", "-t", "RUNNING", "-o", "%i %j"]).await;
+    let id = listed.lines().find_map(|line| line.strip_suffix(&format!(" {number}"))).unwrap().to_owned();
+    let script = format!(
+        "srun --quiet --jobid={id} --overlap --mpi=none --nodes=1 --ntasks=1 --unbuffered head -c {LARGE} /dev/zero | wc -c"
+    );
+    let begun = Instant::now();
+    assert_eq!(site.slurm.shell_as(&site.centre, "alice", &script).await.parse(), Ok(LARGE));
+    64.0 / begun.elapsed().as_secs_f64()
 }
 
 /// The port at which `ssh -L` forwards to the application, as alice.
@@ -201,15 +247,21 @@ async fn web(site: &Site, certificate: &TestCertificate) {
     };
     site.centre.until("the application answers", answers).await;
     let (local, processes) = forwarded(site, port).await;
-    let ssh = Endpoint::plain(([127, 0, 0, 1], local).into());
-    let (mut ours, mut theirs) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    let gateway = Way {
+        origin: format!("https://{}", site.centre.address),
+        headers: vec![format!("Host: {host}"), format!("Cookie: {cookie}")],
+    };
+    let ssh = Way { origin: format!("http://127.0.0.1:{local}"), headers: Vec::new() };
+    let (mut ours, mut theirs, mut slurms) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()), Vec::new());
     for round in 0..=ROUNDS {
-        let (by_gateway, by_ssh) = (load(&gateway, &cookie).await, load(&ssh, "a=b").await);
+        let requests = (gateway.requests().await, ssh.requests().await);
+        let downloads = (gateway.download().await, ssh.download().await, step(site, "5").await);
         if round > 0 {
-            ours.0.push(by_gateway.0);
-            ours.1.push(by_gateway.1);
-            theirs.0.push(by_ssh.0);
-            theirs.1.push(by_ssh.1);
+            ours.0.push(requests.0);
+            theirs.0.push(requests.1);
+            ours.1.push(downloads.0);
+            theirs.1.push(downloads.1);
+            slurms.push(downloads.2);
         }
     }
     drop(processes);
@@ -219,6 +271,8 @@ async fn web(site: &Site, certificate: &TestCertificate) {
     println!("MiB/s through gateway and relay: {}", spread(ours.1.clone()));
     println!("MiB/s through ssh -L: {}", spread(theirs.1.clone()));
     println!("ratio: {}", ratios(&ours.1, &theirs.1));
+    println!("MiB/s through srun alone: {}", spread(slurms.clone()));
+    println!("ratio of gateway and relay to it: {}", ratios(&ours.1, &slurms));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use countersign_keys::identity::CoreResourceId;
+use countersign_keys::time::Timestamp;
 
 use super::*;
-use crate::test_server::{ALICE, BOB, TestServer, status, user};
+use crate::test_server::{ALICE, BOB, NOW, TestServer, status, user};
 
 /// A server with the users alice#1 and bob#1, where alice has the licence 7.
 struct Site {
@@ -65,6 +66,16 @@ async fn j09_a_key_goes_to_the_user_who_signed_for_it_and_to_no_other() {
     assert_eq!(status(site.learnt(BOB, "alice#1", &["7"]).await), (404, "NOT_FOUND"));
     assert_eq!(status(make(server, BOB, made("alice#1", "matlab", "8")).await), (404, "NOT_FOUND"));
     assert_eq!(status(make(server, BOB, made("bob#1", "node", "8")).await), (404, "NOT_FOUND"), "no licence");
+    // A licence that alice signed for with another account, before she was connected with this one.
+    let earlier = LicenceRecord {
+        username: user("alice#1"),
+        uid: BOB,
+        core_id: number("6"),
+        product: "matlab".to_owned(),
+        created: Timestamp::from_seconds(NOW),
+    };
+    server.records.add_licence(&earlier).unwrap();
+    assert_eq!(site.learnt(ALICE, "alice#1", &["6"]).await, Ok(Vec::new()));
     // A number of another user's removes nothing.
     let removed = |username: &str| LicenceRemoved { username: user(username), number: number("7") };
     remove(server, BOB, removed("bob#1")).await.unwrap();
