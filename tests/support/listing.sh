@@ -1,14 +1,14 @@
 # Sourced by ./test: the names of all tests, read from the sources, so that a list needs no build.
 
 # In the order in which they run.
-suites=(crates interop web units mounts accounts browser fuzzing bench demo)
+suites=(crates interop web units mounts accounts browser jobs fuzzing bench demo)
 
 all_tests() { # lines of suite, tab, test, tab, file
     find src keys portal bench tests -name '*.rs' -not -path '*/node_modules/*' -not -path '*/compile_fail/*' | sort | xargs awk '
         FNR == 1 { test = 0 }
         /^ *#\[(tokio::)?test[](]/ { test = 1; suite = "crates" }
         test && /#\[ignore/ {
-            suite = /needs an installation/ ? "accounts" : /systemd has started/ ? "units" : /mounts file systems/ ? "mounts" \
+            suite = /needs an installation/ ? (FILENAME ~ /^tests\/jobs/ ? "jobs" : "accounts") : /systemd has started/ ? "units" : /mounts file systems/ ? "mounts" \
                 : /programs of other people/ ? "interop" : ""
         }
         test && match($0, /fn [A-Za-z0-9_]+/) {

@@ -71,6 +71,16 @@ run_accounts() {
     fi
 }
 
+# The same, with a Slurm in each.
+run_jobs() {
+    local why
+    if why=$(tests/support/installation.sh true 2>&1); then
+        one_by_one jobs tests/support/installation.sh
+    else
+        not_run+=("the tests of jobs: $why")
+    fi
+}
+
 # The units, on a machine that systemd has started.
 run_units() {
     local why
