@@ -31,6 +31,9 @@ const LARGE: usize = 64 << 20;
 /// How often it looks for what it waits for.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Slurm's rest between two jobs.
+const REST: Duration = Duration::from_secs(2);
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Serves a small and a large file with nginx, at the port that the job was given.
@@ -47,6 +50,24 @@ http {
 }
 EOF
 exec /usr/sbin/nginx -p "$PWD" -c nginx.conf
+"#;
+
+/// Says how many messages a second come back from a program, one after the other.
+const TURNS: &str = r#"
+import subprocess, sys, time
+step = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+def turn():
+    step.stdin.write(bytes([120]) * 200)
+    left = 200
+    while left:
+        left -= len(step.stdout.read(left))
+turn()
+begun = time.monotonic()
+for _ in range(2000):
+    turn()
+print(2000 / (time.monotonic() - begun))
+step.stdin.close()
+step.wait()
 "#;
 
 /// The shortest, the middle and the longest of some figures.
@@ -82,33 +103,34 @@ async fn until_slurm_runs(site: &Site, name: &str, begun: Instant) -> f64 {
 }
 
 /// A job from the order until it runs: through UCloud, and with `sbatch` and `squeue`. Slurm lets a
-/// job that follows another wait a little, so each comes first every second time.
+/// job that follows another wait for its next round, so each comes to an idle Slurm.
 async fn submissions(site: &Site) {
     let (mut at_slurm, mut at_core, mut by_hand) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=2 * ROUNDS {
         let name = format!("by-hand-{round}");
-        let mut theirs = 0.0;
-        if round % 2 == 1 {
-            theirs = submitted_by_hand(site, &name).await;
-        }
+        idle(site).await;
+        let theirs = submitted_by_hand(site, &name).await;
+        idle(site).await;
         let (ours, told) = submitted(site).await;
-        if round % 2 == 0 {
-            theirs = submitted_by_hand(site, &name).await;
-        }
         // The first turn wakes everything.
         if round > 0 {
             at_slurm.push(ours);
             at_core.push(told);
             by_hand.push(theirs);
         }
-        site.slurm.order("root scancel --user=alice").await;
-        let is_idle = async || site.slurm.run(&["squeue", "-h"]).await.is_empty();
-        site.centre.until("every job has ended", is_idle).await;
     }
     println!("ms from the order until the job runs at Slurm: {}", spread(at_slurm.clone()));
     println!("ms from the order until UCloud is told (Slurm is asked each second): {}", spread(at_core));
     println!("ms from sbatch until squeue says that it runs: {}", spread(by_hand.clone()));
     println!("ratio: {}", ratios(&at_slurm, &by_hand));
+}
+
+/// Ends every job, and lets Slurm come to rest: longer than its rounds in the tests' configuration.
+async fn idle(site: &Site) {
+    site.slurm.order("root scancel --user=alice").await;
+    let is_idle = async || site.slurm.run(&["squeue", "-h"]).await.is_empty();
+    site.centre.until("every job has ended", is_idle).await;
+    tokio::time::sleep(REST).await;
 }
 
 /// Milliseconds from the order until the job runs, and until Core is told so.
@@ -167,16 +189,19 @@ impl Way {
     }
 }
 
-/// MiB a second through the input and output of a step alone: what Slurm leaves any relay.
-async fn step(site: &Site, number: &str) -> f64 {
+/// The input and output of a step alone, which is what Slurm leaves any relay: MiB a second, and
+/// turns a second of a message that comes back.
+async fn step(site: &Site, number: &str) -> (f64, f64) {
     let listed = site.slurm.run(&["squeue", "-h", "-t", "RUNNING", "-o", "%i %j"]).await;
     let id = listed.lines().find_map(|line| line.strip_suffix(&format!(" {number}"))).unwrap().to_owned();
-    let script = format!(
-        "srun --quiet --jobid={id} --overlap --mpi=none --nodes=1 --ntasks=1 --unbuffered head -c {LARGE} /dev/zero | wc -c"
-    );
+    let srun = format!("srun --quiet --jobid={id} --overlap --mpi=none --nodes=1 --ntasks=1 --unbuffered");
     let begun = Instant::now();
-    assert_eq!(site.slurm.shell_as(&site.centre, "alice", &script).await.parse(), Ok(LARGE));
-    64.0 / begun.elapsed().as_secs_f64()
+    let count = site.slurm.shell_as(&site.centre, "alice", &format!("{srun} head -c {LARGE} /dev/zero | wc -c")).await;
+    assert_eq!(count.parse(), Ok(LARGE));
+    let bytes = 64.0 / begun.elapsed().as_secs_f64();
+    let turns =
+        site.slurm.shell_as(&site.centre, "alice", &format!("exec /usr/bin/python3 -c '{TURNS}' {srun} cat")).await;
+    (bytes, turns.parse().unwrap())
 }
 
 /// The port at which `ssh -L` forwards to the application, as alice.
@@ -252,7 +277,8 @@ async fn web(site: &Site, certificate: &TestCertificate) {
         headers: vec![format!("Host: {host}"), format!("Cookie: {cookie}")],
     };
     let ssh = Way { origin: format!("http://127.0.0.1:{local}"), headers: Vec::new() };
-    let (mut ours, mut theirs, mut slurms) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()), Vec::new());
+    let (mut ours, mut theirs, mut slurms) =
+        ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     for round in 0..=ROUNDS {
         let requests = (gateway.requests().await, ssh.requests().await);
         let downloads = (gateway.download().await, ssh.download().await, step(site, "5").await);
@@ -261,7 +287,8 @@ async fn web(site: &Site, certificate: &TestCertificate) {
             theirs.0.push(requests.1);
             ours.1.push(downloads.0);
             theirs.1.push(downloads.1);
-            slurms.push(downloads.2);
+            slurms.0.push(downloads.2.0);
+            slurms.1.push(downloads.2.1);
         }
     }
     drop(processes);
@@ -271,8 +298,9 @@ async fn web(site: &Site, certificate: &TestCertificate) {
     println!("MiB/s through gateway and relay: {}", spread(ours.1.clone()));
     println!("MiB/s through ssh -L: {}", spread(theirs.1.clone()));
     println!("ratio: {}", ratios(&ours.1, &theirs.1));
-    println!("MiB/s through srun alone: {}", spread(slurms.clone()));
-    println!("ratio of gateway and relay to it: {}", ratios(&ours.1, &slurms));
+    println!("MiB/s through srun alone: {}", spread(slurms.0.clone()));
+    println!("ratio of gateway and relay to it: {}", ratios(&ours.1, &slurms.0));
+    println!("turns/s of a message through srun alone, one at a time: {}", spread(slurms.1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

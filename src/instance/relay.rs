@@ -8,8 +8,10 @@
 mod listening;
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +22,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{geteuid, isatty};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::net::unix::pipe;
 
 use self::listening::Listening;
 pub(crate) use self::listening::Refused;
@@ -72,11 +76,34 @@ pub fn run(ports: &[u16]) -> Result<(), RelayFailure> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RelayFailure::Runtime)?;
     leave_bytes_alone().map_err(RelayFailure::Output)?;
-    let stdio = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
-    let outcome = runtime.block_on(serve(stdio, ports.into()));
+    let outcome = runtime.block_on(async { serve(tokio::io::join(input(), output()), ports.into()).await });
     // A thread may be waiting for input that never comes.
     runtime.shutdown_background();
     outcome.map_err(RelayFailure::Broken)
+}
+
+/// Standard input. A pipe is watched: on a thread for blocking calls, each read would cost two
+/// changes of threads.
+fn input() -> Box<dyn AsyncRead + Unpin + Send> {
+    match watched(io::stdin().as_fd()).and_then(pipe::Receiver::from_file_unchecked) {
+        Ok(pipe) => Box::new(pipe),
+        Err(_is_a_file) => Box::new(tokio::io::stdin()),
+    }
+}
+
+/// Standard output, in the same way.
+fn output() -> Box<dyn AsyncWrite + Unpin + Send> {
+    match watched(io::stdout().as_fd()).and_then(pipe::Sender::from_file_unchecked) {
+        Ok(pipe) => Box::new(pipe),
+        Err(_is_a_file) => Box::new(tokio::io::stdout()),
+    }
+}
+
+/// Reads and writes of it do not block any more.
+fn watched(stream: BorrowedFd<'_>) -> io::Result<File> {
+    let flags = OFlag::from_bits_retain(fcntl(stream, FcntlArg::F_GETFL)?);
+    fcntl(stream, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(stream.try_clone_to_owned()?.into())
 }
 
 /// Under `srun --unbuffered` the output is a terminal, which would change bytes.

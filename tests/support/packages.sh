@@ -29,6 +29,7 @@ jobs setpriv util-linux
 jobs useradd passwd
 jobs systemd-sysusers systemd
 jobs systemd-tmpfiles systemd
+jobs curl curl
 jobs python3 python3
 jobs slurmctld slurm-wlm
 jobs slurmdbd slurmdbd

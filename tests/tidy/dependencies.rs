@@ -243,6 +243,32 @@ fn manifest_of(krate: &str) -> toml::Table {
     fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
 }
 
+#[test]
+fn the_fuzz_targets_lock_file_is_in_step() {
+    let lock: toml::Table = fs::read_to_string(root().join("fuzz/Cargo.lock")).unwrap().parse().unwrap();
+    let locked = |krate: &str| -> Option<BTreeSet<String>> {
+        let name = format!("countersign-{krate}");
+        let package = lock["package"].as_array()?.iter().find(|package| package["name"].as_str() == Some(&name))?;
+        let names = texts(package.get("dependencies")?);
+        Some(names.iter().map(|name| name.split(' ').next().unwrap_or_default().to_owned()).collect())
+    };
+    let mut found = Vec::new();
+    for (krate, _) in MAY_DEPEND_ON {
+        let manifest = manifest_of(krate);
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        let is_optional = |name: &str| dependencies[name].get("optional").is_some();
+        let locked = locked(krate).unwrap_or_default();
+        let absent = dependencies.keys().filter(|name| !is_optional(name) && !locked.contains(*name));
+        found.extend(absent.map(|name| format!("{krate}: {name} is not there")));
+        let gone = locked.iter().filter(|name| !dependencies.contains_key(*name));
+        found.extend(gone.map(|name| format!("{krate}: {name} is no dependency any more")));
+    }
+    assert_none(
+        &found,
+        "differs from the manifests: cargo metadata --manifest-path fuzz/Cargo.toml, and commit fuzz/Cargo.lock",
+    );
+}
+
 /// The names of all crates that one of the product's crates is built from, itself included.
 pub(super) fn tree_of(krate: &str, arguments: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
