@@ -275,4 +275,9 @@ async fn j07_a_link_is_its_owners_and_core_cannot_swap_it() {
     assert_eq!(links.get("paper", "/", &[]).await.status, 404);
     let relabelled = ResourceDeed::Relabel(Resource::Link, "78".to_owned(), json!({"Colour": "red"}));
     assert!(links.site.centre.perform(bob, &Deed::Resource(relabelled)).await.is_ok());
+    // Core, which failed to keep the labels, repeats the old ones without a signature.
+    let old = Deed::Resource(ResourceDeed::Relabel(Resource::Link, "78".to_owned(), json!({})));
+    let core = &links.site.centre.core;
+    let repeated = core.request(&bob.username, &old, None).unwrap();
+    assert_eq!(core.invoke(&repeated).await.unwrap().status, 482);
 }
