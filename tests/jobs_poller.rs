@@ -14,7 +14,10 @@ use countersign_portal::core::ShownJob;
 const KILLS: usize = 10;
 
 async fn scene() -> (Slurm, TestSite) {
-    let slurm = Slurm::start(&["alice", "bob"]).await;
+    scene_with(Slurm::start(&["alice", "bob"]).await).await
+}
+
+async fn scene_with(slurm: Slurm) -> (Slurm, TestSite) {
     let more = format!(
         "[slurm]\nconfig = \"{}\"\ndrive = \"home\"\npoll_s = 1\noperator = true\ntime_max_h = 1\n",
         slurm.config().display()
@@ -129,15 +132,15 @@ async fn every_end_of_a_job_arrives_once_with_its_reason() {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn every_slow_end_of_a_job_arrives_once_with_its_reason() {
-    let (slurm, centre) = scene().await;
+    let (slurm, centre) = scene_with(Slurm::start_limited(&["alice", "bob"]).await).await;
     let (slurm, centre) = (&slurm, &centre);
     let options = "--no-requeue --time=1 --nodelist";
     let (timeout, _) = begin(slurm, centre, &format!("{options}=n1"), "sleep 300").await;
     until_state(centre, &timeout, "RUNNING").await;
     // It cannot begin in time, because it needs the whole node.
     let (deadline, _) = begin(slurm, centre, &format!("{options}=n1 --exclusive --deadline=now+75"), "exit 0").await;
-    // It keeps 60 MB, has 10 MB, and Slurm looks every second.
-    let greedy = "{ head -c 60000000 /dev/zero; sleep 300; } | tail -c 60000000";
+    // It keeps 60 MB and has 10 MB. Without control groups Slurm looks every second.
+    let greedy = "{ head -c 60000000 /dev/zero; sleep 20; } | tail -c 60000000";
     let (memory, _) = begin(slurm, centre, &format!("{options}=n1 --acctg-freq=task=1"), greedy).await;
     let (node_fail, _) = begin(slurm, centre, "--no-requeue --nodelist=n2", "sleep 300").await;
     until_state(centre, &node_fail, "RUNNING").await;
@@ -153,11 +156,15 @@ async fn every_slow_end_of_a_job_arrives_once_with_its_reason() {
     let (urgent, _) = begin(slurm, centre, "--partition=urgent --exclusive --nodelist=n1", "sleep 1").await;
     until_slow_end(centre, &preempted, "FAILURE").await;
     until_slow_end(centre, &urgent, "SUCCESS").await;
+    // Without control groups Slurm knows the signal alone.
+    let too_much = match slurm.limits_memory {
+        true => "The job was ended: it used more memory than it had (10M).",
+        false => "The job has failed: killed (signal 9), possibly because it used too much memory.",
+    };
     let want = [
         (timeout, "The job was ended after 1 min: its time was up."),
         (deadline, "The job was ended: it could not be finished before its deadline."),
-        // Without control groups Slurm knows the signal alone.
-        (memory, "The job has failed: killed (signal 9), possibly because it used too much memory."),
+        (memory, too_much),
         (node_fail, "The job was ended: a node of it failed."),
         (preempted, "The job was ended: a job with a higher priority needed its nodes."),
         (urgent, "The job has completed."),

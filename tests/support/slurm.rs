@@ -17,6 +17,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Slurm {
     directory: tempfile::TempDir,
+    /// Whether a job that takes more memory than it has is ended by the kernel.
+    pub(crate) limits_memory: bool,
     _child: Child,
     lines: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
 }
@@ -24,15 +26,27 @@ pub(crate) struct Slurm {
 impl Slurm {
     /// Starts it, with these accounts as its users.
     pub(crate) async fn start(accounts: &[&str]) -> Self {
+        Self::started(&[], accounts).await
+    }
+
+    /// The same, with a control group for each job's memory, where this machine allows that.
+    pub(crate) async fn start_limited(accounts: &[&str]) -> Self {
+        Self::started(&["--limit-memory"], accounts).await
+    }
+
+    async fn started(options: &[&str], accounts: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("slurm-").tempdir().unwrap();
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support/slurm");
         let mut command = Command::new(script);
-        command.arg(directory.path()).args(accounts).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(options).arg(directory.path()).args(accounts).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let orders = child.stdin.take().unwrap();
         let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert_eq!(answers.next_line().await.unwrap().as_deref(), Some("ready"), "Slurm does not start");
-        Self { directory, _child: child, lines: Mutex::new((orders, answers)) }
+        let answer = answers.next_line().await.unwrap();
+        let answer = answer.as_deref().expect("Slurm starts");
+        let limits_memory = answer == "ready limited";
+        assert!(limits_memory || answer == "ready", "{answer}");
+        Self { directory, limits_memory, _child: child, lines: Mutex::new((orders, answers)) }
     }
 
     /// The value of `slurm.config`.
