@@ -48,10 +48,10 @@ impl LinkError {
     /// The answer. What the server said to this account is passed on to its user.
     fn reply(&self) -> Reply {
         let code = match self {
-            Self::Server(ServerError::Refused { status, refused }) if status.is_client_error() => {
-                return json_reply(*status, refused);
-            }
             Self::Server(failure) => {
+                if let Some(reply) = failure.reply_to_user() {
+                    return reply;
+                }
                 tracing::warn!(cause = %Chain(failure), "a call about public links failed");
                 ErrorCode::Failed
             }

@@ -8,7 +8,6 @@ use crate::direct::server_client::ServerError;
 use crate::jobs::error::JobsError;
 use countersign_home::pin_file::PinFailure;
 use countersign_ipc::error_code::{ErrorCode, Reply};
-use countersign_ipc::http::json_reply;
 use countersign_os::clock::{NoRandomness, UnreadableClock};
 
 /// Why a permitted direct call failed.
@@ -61,15 +60,10 @@ impl DirectError {
             Self::Jobs(error) => error.reply(),
             Self::Missing(_) | Self::Malformed(_) => ErrorCode::Malformed.reply_with(&self.to_string()),
             Self::KeyRefused(_) | Self::Key(_) | Self::Proof(_) => ErrorCode::KeyRefused.reply_with(&self.to_string()),
-            Self::Server(ServerError::Refused { status, refused }) if status.is_client_error() => {
-                json_reply(*status, refused)
+            Self::Server(failure) => failure.reply_to_user().unwrap_or_else(|| ErrorCode::Unavailable.reply()),
+            Self::Pins(_) | Self::Clock(_) | Self::Randomness(_) | Self::CutShort | Self::Unwritable(_) => {
+                ErrorCode::Unavailable.reply()
             }
-            Self::Server(_)
-            | Self::Pins(_)
-            | Self::Clock(_)
-            | Self::Randomness(_)
-            | Self::CutShort
-            | Self::Unwritable(_) => ErrorCode::Unavailable.reply(),
         }
     }
 }

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use countersign_ipc::client::{AskError, request};
+use countersign_ipc::error_code::Reply;
+use countersign_ipc::http::json_reply;
 use countersign_ipc::server_protocol::Refused;
 
 #[derive(Debug)]
@@ -25,6 +27,14 @@ pub(crate) enum ServerError {
 }
 
 impl ServerError {
+    /// The answer to the account's user, if the server refused for a reason of the user's own.
+    pub(crate) fn reply_to_user(&self) -> Option<Reply> {
+        match self {
+            Self::Refused { status, refused } if status.is_client_error() => Some(json_reply(*status, refused)),
+            Self::Refused { .. } | Self::Unreachable(_) | Self::Answer(_) => None,
+        }
+    }
+
     /// Whether the server answered 404.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)

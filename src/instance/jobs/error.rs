@@ -2,7 +2,6 @@
 
 use countersign_applications::{InvocationRejection, NotApproved, RenderFailure};
 use countersign_ipc::error_code::{ErrorCode, Reply};
-use countersign_ipc::http::json_reply;
 use countersign_os::clock::{NoRandomness, UnreadableClock};
 use countersign_os::log::Chain;
 use countersign_slurm::{ScriptRejection, SlurmFailure, SubmitFailure};
@@ -85,10 +84,10 @@ pub(crate) enum JobsError {
 impl JobsError {
     /// The answer. What the server said to this account is passed on to its user.
     pub(crate) fn reply(&self) -> Reply {
-        if let Self::Server(ServerError::Refused { status, refused }) = self
-            && status.is_client_error()
+        if let Self::Server(failure) = self
+            && let Some(reply) = failure.reply_to_user()
         {
-            return json_reply(*status, refused);
+            return reply;
         }
         let code = self.error_code();
         if code.is_failure() {
