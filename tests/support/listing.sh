@@ -1,7 +1,7 @@
 # Sourced by ./test: the names of all tests, read from the sources, so that a list needs no build.
 
 # In the order in which they run.
-suites=(crates interop web units mounts accounts browser jobs fuzzing bench demo)
+suites=(crates interop web units mounts jobs accounts browser fuzzing bench demo)
 
 all_tests() { # lines of suite, tab, test, tab, file
     find src keys portal bench tests -name '*.rs' -not -path '*/node_modules/*' -not -path '*/compile_fail/*' | sort | xargs awk '

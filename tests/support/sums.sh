@@ -22,25 +22,25 @@ counted() { # a step that is itself one test
     if step "$@"; then steps_passed=$((steps_passed + 1)); else steps_failed=$((steps_failed + 1)); fi
 }
 
-# --- Suites beside the others, one after the other: their output and sums are kept in a directory until their turn comes. ---
-beside=() beside_in=''
+# --- One suite beside the others: its output and its sums are kept in a directory until its turn comes. ---
+beside='' beside_in=''
 
-begin_beside() { # suite…
-    beside=("$@") beside_in=$(mktemp -d)
+begin_beside() { # suite
+    beside=$1 beside_in=$(mktemp -d)
     at_exit+=('rm -rf "$beside_in"')
     set -m # a process group of its own, which can be ended as a whole
     (
         trap - EXIT
         output=$beside_in/output steps_passed=0 steps_failed=0 failed=() not_run=() took=() status=0
         : >"$output"
-        for suite in "${beside[@]}"; do "run_$suite" || status=$?; done
+        "run_$beside" || status=$?
         {
             for list in failed not_run took; do
                 declare -n values=$list
                 [ ${#values[@]} = 0 ] || printf "$list+=(%q)\n" "${values[@]}"
             done
             echo "steps_passed=\$((steps_passed + $steps_passed)) steps_failed=\$((steps_failed + $steps_failed))"
-            [ "$status" = 0 ] || printf 'failed+=(%q)\n' "${beside[*]} (status $status)"
+            [ "$status" = 0 ] || printf 'failed+=(%q)\n' "$beside (status $status)"
         } >"$beside_in/sums"
     ) </dev/null >"$beside_in/said" 2>&1 &
     beside_process=$!
@@ -48,17 +48,14 @@ begin_beside() { # suite…
     at_exit+=("kill -- -$beside_process")
 }
 
-is_beside() { [[ " ${beside[*]} " == *" $1 "* ]]; }
+await_beside() { [ -z "$beside" ] || wait "$beside_process" || true; } # before what must have the machine alone
 
-await_beside() { [ -z "$beside_in" ] || wait "$beside_process" || true; } # before what must have the machine alone
-
-show_beside() { # once
-    [ -n "$beside_in" ] || return 0
+show_beside() {
     await_beside
     cat "$beside_in/said"
     cat "$beside_in/output" >>"$output"
-    if [ -s "$beside_in/sums" ]; then . "$beside_in/sums"; else failed+=("${beside[*]} ended without a sum"); fi
-    beside_in=''
+    if [ -s "$beside_in/sums" ]; then . "$beside_in/sums"; else failed+=("$beside ended without a sum"); fi
+    beside=''
 }
 
 sum_up() { # says what came of all, and ends
