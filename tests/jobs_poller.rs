@@ -176,6 +176,12 @@ async fn every_slow_end_of_a_job_arrives_once_with_its_reason() {
     }
 }
 
+/// How long Slurm is away beyond the moment at which the server has noticed: not at all, or so many
+/// seconds.
+fn outage() -> Duration {
+    Duration::from_secs(std::env::var("COUNTERSIGN_OUTAGE_S").map_or(0, |seconds| seconds.parse().unwrap()))
+}
+
 /// Waits up to three minutes for the end of a job.
 async fn until_slow_end(centre: &TestSite, core_id: &str, state: &str) {
     let ended = async {
@@ -240,6 +246,7 @@ async fn outages_end_no_job_and_kills_lose_and_repeat_nothing() {
     until_state(centre, &long, "RUNNING").await;
     until_state(centre, &short, "RUNNING").await;
     slurm.order("controller stop").await;
+    tokio::time::sleep(outage()).await;
     centre.until("the server notices", async || centre.last_words().contains("Slurm does not answer")).await;
     centre.kill(Part::Server);
     centre.until("the server is back", async || centre.starts() == 2 && centre.serves().await).await;
