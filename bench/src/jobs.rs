@@ -91,27 +91,16 @@ fn server_of(running: &Running) -> Result<Vec<nix::unistd::Pid>, BenchError> {
 fn job(at: u32, now_s: i64) -> Result<Job, BenchError> {
     let now = Timestamp::from_seconds(now_s);
     let parsed = |_| BenchError::Keys("a job");
+    let core_id = CoreJobId::parse(&(1_000_000 + at).to_string()).map_err(parsed)?;
+    let username = Username::parse(USERNAME).map_err(|_| BenchError::Keys("a username"))?;
     Ok(Job {
-        core_id: CoreJobId::parse(&(1_000_000 + at).to_string()).map_err(parsed)?,
-        uid: UID,
-        username: Username::parse(USERNAME).map_err(|_| BenchError::Keys("a username"))?,
-        project: None,
-        slurm_id: at.saturating_add(1),
-        submitted: now,
-        recorded: now,
-        output_folder: None,
-        targets: Vec::new(),
-        links: Vec::new(),
         is_verified: true,
-        is_paused: false,
-        is_outside: false,
         told: Some("RUNNING".to_owned()),
         words: Some("The job is running on n1.".to_owned()),
         words_at: Some(now),
         limit_told_min: Some(60),
-        warned_min: None,
         updates: 2,
-        end: None,
+        ..Job::new(core_id, UID, username, at.saturating_add(1), now, now)
     })
 }
 

@@ -7,27 +7,11 @@ use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::time::Timestamp;
 
 fn job(core_id: &str, uid: u32, slurm_id: u32) -> Job {
+    let at = |seconds: i64| Timestamp::from_seconds(1_800_000_000 + seconds);
+    let (core_id, username) = (CoreJobId::parse(core_id).unwrap(), Username::parse("alice#1").unwrap());
     Job {
-        core_id: CoreJobId::parse(core_id).unwrap(),
-        uid: Uid(uid),
-        username: Username::parse("alice#1").unwrap(),
-        project: None,
-        slurm_id,
-        submitted: Timestamp::from_seconds(1_800_000_000),
-        recorded: Timestamp::from_seconds(1_800_000_001),
         output_folder: Some("/7/ucloud-jobs/54112".to_owned()),
-        is_verified: false,
-        is_paused: false,
-        is_outside: false,
-        told: None,
-        words: None,
-        words_at: None,
-        limit_told_min: None,
-        warned_min: None,
-        targets: Vec::new(),
-        links: Vec::new(),
-        updates: 0,
-        end: None,
+        ..Job::new(core_id, Uid(uid), username, slurm_id, at(0), at(1))
     }
 }
 

@@ -28,9 +28,10 @@ use crate::response::{self, Answer, Transport};
 use crate::state::Gateway;
 use countersign_audit::{Decision, Process, Verdict, Weight};
 use countersign_ipc::alarm::Alarm;
+use countersign_ipc::error_code::ErrorCode;
 
 /// The status of a request whose signature is not accepted.
-const SIGNATURE_REFUSED: u16 = 482;
+const SIGNATURE_REFUSED: u16 = ErrorCode::IntentInvalid.number();
 
 /// One request with the gateway that answers it.
 pub(crate) struct Exchange<'g> {

@@ -30,8 +30,8 @@ pub(crate) enum Call {
     ControlTask(TaskControl),
     Search(Search),
     Jobs(JobsCall),
-    Links(LinksCall),
-    Licences(LicencesCall),
+    Links(ResourceCall),
+    Licences(ResourceCall),
     /// Follows a job's output, on a WebSocket.
     Follow {
         id: String,
@@ -52,17 +52,9 @@ pub(crate) enum JobsCall {
     Unsuspend,
 }
 
-/// A call about public links.
+/// A call about public links, or about licences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LinksCall {
-    Create,
-    Delete,
-    UpdateLabels,
-}
-
-/// A call about licences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LicencesCall {
+pub(crate) enum ResourceCall {
     Create,
     Delete,
     UpdateLabels,
@@ -141,12 +133,12 @@ impl Call {
             names::JOBS_UNSUSPEND => Self::Jobs(JobsCall::Unsuspend),
             names::JOBS_FOLLOW => Self::Follow { id: text(each.first()?, "id") },
             names::JOBS_ATTACH_RESOURCE | names::JOBS_DETACH_RESOURCE => Self::Refused(NO_ATTACHING),
-            names::INGRESSES_CREATE => Self::Links(LinksCall::Create),
-            names::INGRESSES_DELETE => Self::Links(LinksCall::Delete),
-            names::INGRESSES_UPDATE_LABELS => Self::Links(LinksCall::UpdateLabels),
-            names::LICENSES_CREATE => Self::Licences(LicencesCall::Create),
-            names::LICENSES_DELETE => Self::Licences(LicencesCall::Delete),
-            names::LICENSES_UPDATE_LABELS => Self::Licences(LicencesCall::UpdateLabels),
+            names::INGRESSES_CREATE => Self::Links(ResourceCall::Create),
+            names::INGRESSES_DELETE => Self::Links(ResourceCall::Delete),
+            names::INGRESSES_UPDATE_LABELS => Self::Links(ResourceCall::UpdateLabels),
+            names::LICENSES_CREATE => Self::Licences(ResourceCall::Create),
+            names::LICENSES_DELETE => Self::Licences(ResourceCall::Delete),
+            names::LICENSES_UPDATE_LABELS => Self::Licences(ResourceCall::UpdateLabels),
             names::FILES_COLLECTIONS_CREATE => Self::Drives(DrivesCall::Create),
             names::FILES_COLLECTIONS_RENAME => Self::Drives(DrivesCall::Rename),
             names::FILES_COLLECTIONS_DELETE => Self::Drives(DrivesCall::Delete),
@@ -263,12 +255,12 @@ mod tests {
         check("jobs.attachResource", r#"{"job":{"id":"7"},"resource":{}}"#, Call::Refused(NO_ATTACHING));
         check("jobs.detachResource", r#"{"job":{"id":"7"},"resource":{}}"#, Call::Refused(NO_ATTACHING));
         check("jobs.updateLabels", item, Call::NotOffered);
-        check("ingresses.create", item, Call::Links(LinksCall::Create));
-        check("ingresses.delete", item, Call::Links(LinksCall::Delete));
-        check("ingresses.updateLabels", item, Call::Links(LinksCall::UpdateLabels));
-        check("licenses.create", item, Call::Licences(LicencesCall::Create));
-        check("licenses.delete", item, Call::Licences(LicencesCall::Delete));
-        check("licenses.updateLabels", item, Call::Licences(LicencesCall::UpdateLabels));
+        check("ingresses.create", item, Call::Links(ResourceCall::Create));
+        check("ingresses.delete", item, Call::Links(ResourceCall::Delete));
+        check("ingresses.updateLabels", item, Call::Links(ResourceCall::UpdateLabels));
+        check("licenses.create", item, Call::Licences(ResourceCall::Create));
+        check("licenses.delete", item, Call::Licences(ResourceCall::Delete));
+        check("licenses.updateLabels", item, Call::Licences(ResourceCall::UpdateLabels));
         check("networkips.create", item, Call::NotOffered);
         check("files.collections.delete", item, Call::Drives(DrivesCall::Delete));
         let renamed = r#"{"items":[{"id":"1","newTitle":"x"}]}"#;

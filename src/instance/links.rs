@@ -8,59 +8,21 @@ mod open;
 pub(crate) mod requests;
 
 use countersign_config::{Config, LinkHosts, Product, ProductKind};
-use countersign_ipc::error_code::{ErrorCode, Reply};
-use countersign_ipc::http::json_reply;
-use countersign_ipc::server_protocol::{Empty, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, LinkRemoved};
+use countersign_ipc::error_code::Reply;
+use countersign_ipc::server_protocol::{Empty, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade};
 use countersign_keys::bind::Projection;
-use countersign_keys::identity::{CoreResourceId, LinkName, ProviderId};
+use countersign_keys::identity::{LinkName, ProviderId};
 use countersign_keys::json::Json;
 use countersign_keys::policy::Permit;
-use countersign_os::log::Chain;
-use http::StatusCode;
-use serde_json::{Value, json};
 
 use self::open::OpenLinks;
-use crate::call::{LinksCall, NOT_OFFERED, text};
-use crate::direct::server_client::{ServerClient, ServerError};
-use crate::resource::{number, signed_product};
+use crate::call::ResourceCall;
+use crate::direct::server_client::ServerClient;
+use crate::resource::{self, ResourceError, number, removals, signed_product};
 
-/// Why a call about public links fails.
-#[derive(Debug, thiserror::Error)]
-enum LinkError {
-    #[error("{NOT_OFFERED}")]
-    NotOffered,
-    /// Core splits requests, so that each has one link.
-    #[error("one request creates one public link")]
-    OneAtATime,
-    #[error("this provider has no such product for public links")]
-    NoProduct,
-    #[error(
-        "a public link here is {0}, with a name of 1 to 32 lower-case letters and digits, and single hyphens between them"
-    )]
-    Domain(String),
-    #[error("UCloud has given the public link no number")]
-    NoNumber,
-    #[error("the provider cannot do this at the moment")]
-    Server(#[from] ServerError),
-}
-
-impl LinkError {
-    /// The answer. What the server said to this account is passed on to its user.
-    fn reply(&self) -> Reply {
-        let code = match self {
-            Self::Server(failure) => {
-                if let Some(reply) = failure.reply_to_user() {
-                    return reply;
-                }
-                tracing::warn!(cause = %Chain(failure), "a call about public links failed");
-                ErrorCode::Failed
-            }
-            Self::NotOffered => ErrorCode::NotFound,
-            Self::OneAtATime | Self::NoProduct | Self::Domain(_) | Self::NoNumber => ErrorCode::Malformed,
-        };
-        code.reply_with(&self.to_string())
-    }
-}
+/// How users read of one, and of a product of them.
+const LINK: &str = "public link";
+const LINK_PRODUCT: &str = "product for public links";
 
 /// The public links of one account.
 #[derive(Debug)]
@@ -102,55 +64,53 @@ impl Links {
     }
 
     /// Answers a call that Core sends.
-    pub(crate) async fn answer(&self, permit: &Permit<'_, '_>, call: LinksCall) -> Reply {
-        let answer = match &self.site {
+    pub(crate) async fn answer(&self, permit: &Permit<'_, '_>, call: ResourceCall) -> Reply {
+        let outcome = match &self.site {
             Some(site) => site.perform(permit, call, &self.open).await,
-            None => Err(LinkError::NotOffered),
+            None => Err(ResourceError::NotOffered),
         };
-        match answer {
-            Ok(answer) => json_reply(StatusCode::OK, &answer),
-            Err(error) => error.reply(),
-        }
+        resource::answer(permit, outcome)
     }
 }
 
 impl Site {
-    async fn perform(&self, permit: &Permit<'_, '_>, call: LinksCall, open: &OpenLinks) -> Result<Value, LinkError> {
-        let items = permit.items().projections();
+    async fn perform(
+        &self,
+        permit: &Permit<'_, '_>,
+        call: ResourceCall,
+        open: &OpenLinks,
+    ) -> Result<(), ResourceError> {
         match call {
-            LinksCall::Create => self.create(permit).await?,
-            LinksCall::Delete => {
-                for item in items {
-                    let number = CoreResourceId::parse(&text(item, "id")).map_err(|_| LinkError::NoNumber)?;
-                    let removed = LinkRemoved { username: permit.username().clone(), number };
-                    let LinkForgotten { name } = self.server.ask(LINKS_REMOVE, &removed).await?;
+            ResourceCall::Create => self.create(permit).await?,
+            ResourceCall::Delete => {
+                for removed in removals(permit, LINK) {
+                    let LinkForgotten { name } = self.server.ask(LINKS_REMOVE, &removed?).await?;
                     if let Some(name) = name {
                         open.close(&name);
                     }
                 }
             }
             // UCloud keeps the labels.
-            LinksCall::UpdateLabels => {}
+            ResourceCall::UpdateLabels => {}
         }
-        let responses: Vec<Value> = items.iter().map(|_| json!({})).collect();
-        Ok(json!({ "responses": responses }))
+        Ok(())
     }
 
-    async fn create(&self, permit: &Permit<'_, '_>) -> Result<(), LinkError> {
-        let [item] = permit.items().projections() else { return Err(LinkError::OneAtATime) };
+    async fn create(&self, permit: &Permit<'_, '_>) -> Result<(), ResourceError> {
+        let [item] = permit.items().projections() else { return Err(ResourceError::OneAtATime(LINK)) };
         let name = self.signed_name(item)?;
-        let number = number(permit).ok_or(LinkError::NoNumber)?;
+        let number = number(permit, LINK)?;
         let made = LinkMade { username: permit.username().clone(), name, number };
         let Empty {} = self.server.ask(LINKS_MAKE, &made).await?;
         Ok(())
     }
 
     /// The name that the user signed, of a product of this provider.
-    fn signed_name(&self, item: &Projection<'_>) -> Result<LinkName, LinkError> {
+    fn signed_name(&self, item: &Projection<'_>) -> Result<LinkName, ResourceError> {
         let specification = item.parameter("specification");
         signed_product(specification, ProductKind::Ingress, &self.products, &self.provider)
-            .ok_or(LinkError::NoProduct)?;
+            .ok_or(ResourceError::NoProduct(LINK_PRODUCT))?;
         let domain = specification.member("domain").and_then(Json::as_str).unwrap_or_default();
-        self.hosts.signed(domain).ok_or_else(|| LinkError::Domain(self.hosts.form()))
+        self.hosts.signed(domain).ok_or_else(|| ResourceError::Domain(self.hosts.form()))
     }
 }

@@ -10,7 +10,7 @@ mod jobs;
 mod licences;
 mod links;
 
-use countersign_keys::identity::{KeyId, Uid, Username};
+use countersign_keys::identity::{CoreResourceId, KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyState, Protocol};
 pub use countersign_keys::store::records::{Begun, Death};
 use countersign_keys::time::Timestamp;
@@ -31,11 +31,9 @@ pub use self::jobs::{
     JobSuspend, OUTPUT_FOLDER_MAX, TARGET_NAME_MAX,
 };
 pub use self::licences::{
-    KnownLicence, LICENCES_MAKE, LICENCES_READ, LICENCES_REMOVE, LicenceMade, LicenceRemoved, Licences, LicencesRead,
+    KnownLicence, LICENCES_MAKE, LICENCES_READ, LICENCES_REMOVE, LicenceMade, Licences, LicencesRead,
 };
-pub use self::links::{
-    KnownLink, LINKS_LIST, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, LinkRemoved, Links, LinksList,
-};
+pub use self::links::{KnownLink, LINKS_LIST, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, Links, LinksList};
 
 /// Longest body of a request or answer. All keys of one user (16 of at most 1 KiB) are 16 KiB; an
 /// administrator's list of connections comes in pages of [`LIST_MAX`].
@@ -80,6 +78,16 @@ pub const KEY_NAME_RULE: &str = "a key's name has 1 to 64 bytes and no control c
 /// Whether a key may have that name. Terminals display it, and it is part of a line.
 pub fn is_key_name(name: &str) -> bool {
     (1..=KEY_NAME_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
+/// A public link or licence that one of the account's users deletes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResourceRemoved {
+    /// The user who signed.
+    pub username: Username,
+    /// UCloud's number.
+    pub number: CoreResourceId,
 }
 
 /// `{}`.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use countersign_config::{Licence, Product, ProductKind};
 use countersign_ipc::error_code::ErrorCode;
 use countersign_ipc::server_protocol::{
-    Empty, KnownLicence, LICENCES_MAKE, LICENCES_READ, LICENCES_REMOVE, LicenceMade, LicenceRemoved, Licences,
-    LicencesRead,
+    Empty, KnownLicence, LICENCES_MAKE, LICENCES_READ, LICENCES_REMOVE, LicenceMade, Licences, LicencesRead,
+    ResourceRemoved,
 };
 use countersign_keys::identity::Uid;
 use countersign_keys::store::licences::{LicenceRecord, LicenceRejection};
@@ -50,8 +50,8 @@ pub(crate) async fn make(server: &Arc<Server>, uid: Uid, made: LicenceMade) -> R
 }
 
 /// Removes a licence that one of the account's users deletes.
-pub(crate) async fn remove(server: &Arc<Server>, uid: Uid, removed: LicenceRemoved) -> Result<Empty, Refusal> {
-    let LicenceRemoved { username, number } = removed;
+pub(crate) async fn remove(server: &Arc<Server>, uid: Uid, removed: ResourceRemoved) -> Result<Empty, Refusal> {
+    let ResourceRemoved { username, number } = removed;
     check_own_user(server, uid, &username)?;
     note(server, uid, LICENCES_REMOVE, &username, &format!("licence {number} at UCloud"))?;
     let records = Arc::clone(&server.records);

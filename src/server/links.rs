@@ -23,7 +23,7 @@ use crate::turns::Asker;
 use countersign_ipc::error_code::ErrorCode;
 use countersign_ipc::gateway_protocol::{Ended, LinkTarget};
 use countersign_ipc::server_protocol::{
-    Empty, KnownLink, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, LinkRemoved, Links, LinksList,
+    Empty, KnownLink, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, Links, LinksList, ResourceRemoved,
 };
 
 /// Records a link that one of the account's users creates.
@@ -51,8 +51,8 @@ pub(crate) async fn make(server: &Arc<Server>, uid: Uid, made: LinkMade) -> Resu
 }
 
 /// Removes a link that one of the account's users deletes, here and in the gateway.
-pub(crate) async fn remove(server: &Arc<Server>, uid: Uid, removed: LinkRemoved) -> Result<LinkForgotten, Refusal> {
-    let LinkRemoved { username, number } = removed;
+pub(crate) async fn remove(server: &Arc<Server>, uid: Uid, removed: ResourceRemoved) -> Result<LinkForgotten, Refusal> {
+    let ResourceRemoved { username, number } = removed;
     may_change(server, uid, &username)?;
     note(server, uid, LINKS_REMOVE, &username, &format!("public link {number} at UCloud"))?;
     let (records, owner) = (Arc::clone(&server.records), username.clone());

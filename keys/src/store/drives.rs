@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::registry::{NotChanged, Registry};
-use super::typed::{fetch, key_of_users, put};
-use super::{Entry, Store, StoreFailure, Table, decode};
+use super::typed::{fetch, key_of_users, of_user, put};
+use super::{Store, StoreFailure, Table, decode};
 use crate::identity::Username;
 
 /// Most drives of a user: a home, and the work directories of the user's groups.
@@ -100,7 +100,7 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// The store failed.
     pub fn drives(&self, username: &Username) -> Result<Vec<Drive>, StoreFailure> {
-        read(Table::Drives, &self.store().scan(Table::Drives, &key_of_users(username, &[]), None, DRIVES_MAX)?)
+        of_user(self.store(), Table::Drives, username, DRIVES_MAX)
     }
 
     /// At most `count` drives that Core must still register, after the given one.
@@ -109,7 +109,8 @@ impl<S: Store> Registry<S> {
     /// The store failed.
     pub fn drives_to_register(&self, after: Option<&Drive>, count: usize) -> Result<Vec<Drive>, StoreFailure> {
         let after = after.map(|drive| key_of_users(&drive.username, drive.id.as_bytes()));
-        read(Table::DriveOutbox, &self.store().scan(Table::DriveOutbox, b"", after.as_deref(), count)?)
+        let entries = self.store().scan(Table::DriveOutbox, b"", after.as_deref(), count)?;
+        entries.iter().map(|(_, value)| decode(Table::DriveOutbox, value)).collect()
     }
 
     /// Records a user's drives, up to [`DRIVES_MAX`]. Returns how many were new.
@@ -226,8 +227,4 @@ impl<S: Store> Registry<S> {
             Ok(Ok(()))
         })
     }
-}
-
-fn read(table: Table, entries: &[Entry]) -> Result<Vec<Drive>, StoreFailure> {
-    entries.iter().map(|(_, value)| decode(table, value)).collect()
 }

@@ -93,6 +93,42 @@ pub struct Job {
     pub end: Option<(String, String)>,
 }
 
+impl Job {
+    /// A job of which Core was told nothing, and Slurm has not been asked.
+    #[must_use]
+    pub const fn new(
+        core_id: CoreJobId,
+        uid: Uid,
+        username: Username,
+        slurm_id: u32,
+        submitted: Timestamp,
+        recorded: Timestamp,
+    ) -> Self {
+        Self {
+            core_id,
+            uid,
+            username,
+            project: None,
+            slurm_id,
+            submitted,
+            recorded,
+            output_folder: None,
+            targets: Vec::new(),
+            links: Vec::new(),
+            is_verified: false,
+            is_paused: false,
+            is_outside: false,
+            told: None,
+            words: None,
+            words_at: None,
+            limit_told_min: None,
+            warned_min: None,
+            updates: 0,
+            end: None,
+        }
+    }
+}
+
 /// The end of a job, which Core was told.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

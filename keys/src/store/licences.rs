@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::registry::{NotChanged, Registry};
-use super::typed::{fetch, key_of_users, put};
-use super::{Store, StoreFailure, Table, decode};
+use super::typed::{fetch, key_of_users, of_user, put};
+use super::{Store, StoreFailure, Table};
 use crate::identity::{CoreResourceId, Uid, Username};
 use crate::time::Timestamp;
 
@@ -47,8 +47,7 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// The store failed.
     pub fn licences(&self, username: &Username) -> Result<Vec<LicenceRecord>, StoreFailure> {
-        let entries = self.store().scan(Table::Licences, &key_of_users(username, &[]), None, LICENCES_MAX)?;
-        entries.iter().map(|(_, value)| decode(Table::Licences, value)).collect()
+        of_user(self.store(), Table::Licences, username, LICENCES_MAX)
     }
 
     /// Records a licence. A repeat with the same number and product replaces the record.

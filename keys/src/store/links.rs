@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::registry::{NotChanged, Registry};
-use super::typed::{fetch, key_of_users, put};
+use super::typed::{fetch, key_of_users, of_user, put};
 use super::{Store, StoreFailure, Table, decode};
 use crate::identity::{CoreResourceId, LinkName, Uid, Username};
 use crate::time::Timestamp;
@@ -59,8 +59,7 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// The store failed.
     pub fn links(&self, username: &Username) -> Result<Vec<Link>, StoreFailure> {
-        let entries = self.store().scan(Table::LinkIds, &key_of_users(username, &[]), None, LINKS_MAX)?;
-        entries.iter().map(|(_, value)| decode(Table::LinkIds, value)).collect()
+        of_user(self.store(), Table::LinkIds, username, LINKS_MAX)
     }
 
     /// Records a link. If the user has one of that name, it gets the new number and account: Core

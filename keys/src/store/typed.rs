@@ -1,6 +1,6 @@
 //! Reads and writes records inside a transaction.
 
-use super::{Interrupted, Table, Transaction, decode, encode};
+use super::{Interrupted, Store, StoreFailure, Table, Transaction, decode, encode};
 use crate::identity::Username;
 
 /// Reads a record inside a transaction.
@@ -26,4 +26,15 @@ pub(super) fn put<T: serde::Serialize>(
 /// contain a zero byte, so it matches only this user's.
 pub(super) fn key_of_users(username: &Username, id: &[u8]) -> Vec<u8> {
     [username.as_str().as_bytes(), &[0], id].concat()
+}
+
+/// The records of a user in a table with such keys, at most `max`.
+pub(super) fn of_user<T: serde::de::DeserializeOwned>(
+    store: &impl Store,
+    table: Table,
+    username: &Username,
+    max: usize,
+) -> Result<Vec<T>, StoreFailure> {
+    let entries = store.scan(table, &key_of_users(username, &[]), None, max)?;
+    entries.iter().map(|(_, value)| decode(table, value)).collect()
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Records a licence that one of the account's users creates. [`LicenceMade`] → `{}`.
 pub const LICENCES_MAKE: &str = "/licences/make";
-/// Removes a user's licence. Succeeds if there is none of that number. [`LicenceRemoved`] → `{}`.
+/// Removes a user's licence. Succeeds if there is none of that number.
+/// [`ResourceRemoved`](super::ResourceRemoved) → `{}`.
 pub const LICENCES_REMOVE: &str = "/licences/remove";
 /// Reads what some of a user's licences are. [`LicencesRead`] → [`Licences`].
 pub const LICENCES_READ: &str = "/licences/read";
@@ -21,16 +22,6 @@ pub struct LicenceMade {
     pub username: Username,
     /// The name of the product that the user signed.
     pub product: String,
-    /// UCloud's number.
-    pub number: CoreResourceId,
-}
-
-/// A licence that one of the account's users deletes.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LicenceRemoved {
-    /// The user who signed.
-    pub username: Username,
     /// UCloud's number.
     pub number: CoreResourceId,
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// another user has the name.
 pub const LINKS_MAKE: &str = "/links/make";
 /// Removes a user's link. Answers when no gateway passes on a request for it any more. Succeeds if
-/// there is none of that number. [`LinkRemoved`] → [`LinkForgotten`].
+/// there is none of that number. [`ResourceRemoved`](super::ResourceRemoved) → [`LinkForgotten`].
 pub const LINKS_REMOVE: &str = "/links/remove";
 /// Lists a user's links. [`LinksList`] → [`Links`].
 pub const LINKS_LIST: &str = "/links/list";
@@ -23,16 +23,6 @@ pub struct LinkMade {
     pub username: Username,
     /// What its host name says between the site's prefix and suffix.
     pub name: LinkName,
-    /// UCloud's number.
-    pub number: CoreResourceId,
-}
-
-/// A link that one of the account's users deletes.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LinkRemoved {
-    /// The user who signed.
-    pub username: Username,
     /// UCloud's number.
     pub number: CoreResourceId,
 }

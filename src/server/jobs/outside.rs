@@ -150,28 +150,8 @@ pub(super) fn record(
     submitted: i64,
     now: Timestamp,
 ) -> Job {
-    Job {
-        core_id,
-        uid,
-        username,
-        project: None,
-        slurm_id,
-        submitted: Timestamp::from_seconds(submitted),
-        recorded: now,
-        output_folder: None,
-        targets: Vec::new(),
-        links: Vec::new(),
-        is_verified: true,
-        is_paused: false,
-        is_outside: true,
-        told: None,
-        words: None,
-        words_at: None,
-        limit_told_min: None,
-        warned_min: None,
-        updates: 0,
-        end: None,
-    }
+    let job = Job::new(core_id, uid, username, slurm_id, Timestamp::from_seconds(submitted), now);
+    Job { is_verified: true, is_outside: true, ..job }
 }
 
 #[cfg(test)]

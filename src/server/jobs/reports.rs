@@ -83,28 +83,8 @@ fn record_of(uid: Uid, report: JobSubmitted, now: Timestamp) -> Result<Job, Refu
     if links.len() > JOB_LINKS_MAX {
         return Err(Refusal::bad_request("the job has too many public links"));
     }
-    Ok(Job {
-        core_id,
-        uid,
-        username,
-        project,
-        slurm_id,
-        submitted,
-        recorded: now,
-        output_folder,
-        targets,
-        links,
-        is_verified: false,
-        is_paused: false,
-        is_outside: false,
-        told: None,
-        words: None,
-        words_at: None,
-        limit_told_min: None,
-        warned_min: None,
-        updates: 0,
-        end: None,
-    })
+    let job = Job::new(core_id, uid, username, slurm_id, submitted, now);
+    Ok(Job { project, output_folder, targets, links, ..job })
 }
 
 /// Records the job, or leaves the record that there is.

@@ -77,7 +77,7 @@ async fn j09_a_key_goes_to_the_user_who_signed_for_it_and_to_no_other() {
     server.records.add_licence(&earlier).unwrap();
     assert_eq!(site.learnt(ALICE, "alice#1", &["6"]).await, Ok(Vec::new()));
     // A number of another user's removes nothing.
-    let removed = |username: &str| LicenceRemoved { username: user(username), number: number("7") };
+    let removed = |username: &str| ResourceRemoved { username: user(username), number: number("7") };
     remove(server, BOB, removed("bob#1")).await.unwrap();
     assert_eq!(status(remove(server, BOB, removed("alice#1")).await), (404, "NOT_FOUND"));
     assert_eq!(site.learnt(ALICE, "alice#1", &["7"]).await, Ok(want));

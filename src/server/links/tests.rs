@@ -26,27 +26,12 @@ fn made(username: &str, link: &str, core_id: &str) -> LinkMade {
 
 /// A job as Slurm has verified it.
 fn job(core_id: &str, uid: Uid, username: &str, links: &[&str]) -> Job {
+    let now = Timestamp::from_seconds(NOW);
     Job {
-        core_id: CoreJobId::parse(core_id).unwrap(),
-        uid,
-        username: user(username),
-        project: None,
-        slurm_id: 62,
-        submitted: Timestamp::from_seconds(NOW),
-        recorded: Timestamp::from_seconds(NOW),
-        output_folder: None,
-        targets: Vec::new(),
         links: links.iter().map(|link| name(link)).collect(),
         is_verified: true,
-        is_paused: false,
-        is_outside: false,
         told: Some("RUNNING".to_owned()),
-        words: None,
-        words_at: None,
-        limit_told_min: None,
-        warned_min: None,
-        updates: 0,
-        end: None,
+        ..Job::new(CoreJobId::parse(core_id).unwrap(), uid, user(username), 62, now, now)
     }
 }
 
@@ -113,7 +98,7 @@ async fn j07_a_deleted_link_leads_nowhere_and_the_gateway_is_told() {
     make(&test.server, ALICE, made("alice#1", "paper", "7")).await.unwrap();
     make(&test.server, BOB, made("bob#1", "bobs", "8")).await.unwrap();
     track(&test, job("2", ALICE, "alice#1", &["paper"]));
-    let removed = |username: &str, core_id: &str| LinkRemoved { username: user(username), number: number(core_id) };
+    let removed = |username: &str, core_id: &str| ResourceRemoved { username: user(username), number: number(core_id) };
     // Core says another number than the user signed for: another user's, or none.
     for foreign in ["8", "9"] {
         remove(&test.server, ALICE, removed("alice#1", foreign)).await.unwrap();
@@ -138,7 +123,7 @@ async fn j07_a_deleted_link_that_is_made_again_leads_to_no_earlier_job() {
     // Its owner repeats the creation, because Core has forgotten it.
     make("8").await;
     assert_eq!(target(&test, "paper").as_deref(), Some("alice#1 2"));
-    let deleted = LinkRemoved { username: user("alice#1"), number: number("8") };
+    let deleted = ResourceRemoved { username: user("alice#1"), number: number("8") };
     remove(&test.server, ALICE, deleted).await.unwrap();
     make("9").await;
     assert_eq!(target(&test, "paper"), None);

@@ -15,28 +15,8 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn tracked() -> Tracked {
-    Tracked::new(Job {
-        core_id: CoreJobId::parse("54112").unwrap(),
-        uid: Uid(ME),
-        username: Username::parse("alice#1").unwrap(),
-        project: None,
-        slurm_id: 62,
-        submitted: at(0),
-        recorded: at(0),
-        output_folder: None,
-        is_verified: false,
-        is_paused: false,
-        is_outside: false,
-        told: None,
-        words: None,
-        words_at: None,
-        limit_told_min: None,
-        warned_min: None,
-        targets: Vec::new(),
-        links: Vec::new(),
-        updates: 0,
-        end: None,
-    })
+    let (core_id, username) = (CoreJobId::parse("54112").unwrap(), Username::parse("alice#1").unwrap());
+    Tracked::new(Job::new(core_id, Uid(ME), username, 62, at(0), at(0)))
 }
 
 fn row(uid: u32, state: &str) -> Row {
