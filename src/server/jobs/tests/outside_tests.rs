@@ -19,7 +19,12 @@ struct Outside {
 
 impl Outside {
     async fn new() -> Self {
-        let site = Site::of("operator = true\nshow_outside = true", MACHINE).await;
+        Self::with("").await
+    }
+
+    /// The same, with more tables.
+    async fn with(tables: &str) -> Self {
+        let site = Site::of("operator = true\nshow_outside = true", &format!("{MACHINE}{tables}")).await;
         let at = site.slurm.path().display().to_string();
         let script = format!(
             "case \"$*\" in *SubmitTime*) exec cat {at}/submitted ;; *Comment:*) exec cat {at}/comment ;;\n\
@@ -120,6 +125,18 @@ async fn what_is_not_a_connected_users_own_or_has_ended_or_is_marked_is_not_regi
     test.set("submitted", &format!("68|{}|{NOW}\n", BOB.0));
     test.rounds().await;
     assert_eq!(test.names().len(), 1);
+}
+
+#[tokio::test]
+async fn a_user_whose_connection_has_expired_is_shown_no_further_job() {
+    let mut test = Outside::with("[connection]\nexpires_after = \"2 days\"\n").await;
+    test.queue(&[(62, ALICE, "RUNNING")]);
+    test.rounds().await;
+    assert_eq!(test.names(), [("alice#1".to_owned(), format!("slurm-62-{NOW}"))]);
+    test.site.let_pass(3 * 86_400);
+    test.queue(&[(62, ALICE, "RUNNING"), (63, ALICE, "RUNNING")]);
+    test.rounds().await;
+    assert_eq!(test.names(), [("alice#1".to_owned(), format!("slurm-62-{NOW}"))]);
 }
 
 #[tokio::test]
