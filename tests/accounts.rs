@@ -268,13 +268,13 @@ async fn v59_an_account_that_expires_later_is_answered_clearly_and_has_no_instan
     assert_eq!((answer.status, answer.error_code().as_str()), (403, "ACCOUNT_REFUSED"), "{answer:?}");
     assert!(answer.text("why").contains("the provider's staff can tell why"), "{answer:?}");
     assert!(!alice.home.join("made").exists());
-    let log = fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap();
-    assert!(log.contains("the account alice expired on 1970-01-02"), "{log}");
+    let is_said = || centre.instance_log().contains("the account alice expired on 1970-01-02");
+    centre.until("the log says why", async || is_said()).await;
+    let lines = centre.instance_log().lines().count();
     // Asked again, it is not launched again.
     assert_eq!(centre.perform(&alice, &made).await.status, 403);
-    let again = fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap();
-    assert_eq!(again.lines().count(), log.lines().count(), "{again}");
     assert!(centre.pid(Part::Instance("alice")).is_none());
+    assert_eq!(centre.instance_log().lines().count(), lines, "{}", centre.instance_log());
 }
 
 /// Ends every `chage` of alice's as soon as it starts. ARGV: a file that ends this program.
@@ -295,7 +295,6 @@ print "killed $killed\n";
 async fn v59_s10_where_nobody_can_tell_whether_an_account_has_expired_there_is_no_instance() {
     let centre = TestSite::open().await;
     let alice = centre.connect("alice").await;
-    let log = || fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap_or_default();
     let made = Deed::create_folder("/home/made");
     // A refusal lasts half a minute, whatever happens to chage. Each way but the first therefore
     // has its own installation.
@@ -318,7 +317,8 @@ async fn v59_s10_where_nobody_can_tell_whether_an_account_has_expired_there_is_n
     fs::write(&end, "").unwrap();
     let killed = said(&killer.wait_with_output().unwrap());
     assert!(!alice.home.join("made").exists());
-    assert!(log().contains("expired on 1970-01-02") || log().contains("is unknown"), "{killed}\n{}", log());
+    let log = centre.instance_log();
+    assert!(log.contains("expired on 1970-01-02") || log.contains("is unknown"), "{killed}\n{log}");
 }
 
 #[tokio::test]

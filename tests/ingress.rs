@@ -4,7 +4,6 @@
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ impl Open {
     async fn new(more: &str) -> Self {
         let centre = TestSite::open_with(more).await;
         let alice = centre.connect("alice").await;
-        assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+        centre.begin_to_judge(&alice).await;
         Self { centre, alice }
     }
 
@@ -53,12 +52,6 @@ impl Open {
     fn has(&self, folder: &str) -> bool {
         self.alice.home.join(folder).exists()
     }
-
-    /// The number of requests that alice's instance has verified.
-    fn heard(&self) -> usize {
-        let log = fs::read_to_string(self.centre.state.join("log/instance-1101.log")).unwrap();
-        log.lines().filter(|line| line.contains(r#""process":"user""#)).count()
-    }
 }
 
 #[tokio::test]
@@ -68,7 +61,7 @@ async fn v02_v31_what_can_be_read_in_two_ways_is_refused() {
     let path = format!("/ucloud/{PROVIDER}/files/folder");
     let request_line = format!("POST {path} HTTP/1.1");
     let text = |line: &str, lines: &[String], body: &str| format!("{line}\r\n{}\r\n\r\n{body}", lines.join("\r\n"));
-    let heard = open.heard();
+    let heard = open.centre.judged().len();
     let mut number = 0;
     // A valid request with one change. The answer begins with `want`, and no folder is made.
     let mut check = async |what: &str, want: &[&str], change: &dyn Fn(&mut Vec<String>, &mut String) -> String| {
@@ -138,13 +131,13 @@ async fn v02_v31_what_can_be_read_in_two_ways_is_refused() {
         request_line.clone()
     })
     .await;
-    assert_eq!(open.heard(), heard, "an instance heard of a refused request");
+    assert_eq!(open.centre.judged().len(), heard, "an instance heard of a refused request");
 
     // Unchanged it passes: the gateway refused the change.
     let (lines, body) = open.good("honest");
     let answer = open.send(&text(&request_line, &lines, &body)).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && open.has("honest"), "{answer}");
-    assert_eq!(open.heard(), heard + 1);
+    open.centre.until_judged(heard + 1, "the instance heard of the honest request alone").await;
 }
 
 #[tokio::test]
@@ -152,7 +145,7 @@ async fn v02_v31_what_can_be_read_in_two_ways_is_refused() {
 async fn v55_who_is_slow_long_or_gone_forwards_nothing() {
     let open = Open::new("").await;
     let request_line = format!("POST /ucloud/{PROVIDER}/files/folder HTTP/1.1");
-    let heard = open.heard();
+    let heard = open.centre.judged().len();
     let statuses = |answer: &str| answer.matches("HTTP/1.1 ").count();
 
     let (mut lines, body) = open.good("long-head");
@@ -188,7 +181,7 @@ async fn v55_who_is_slow_long_or_gone_forwards_nothing() {
     assert!(open.has("first") && !open.has("second") && !open.has("third"), "{answer}");
 
     assert!(!["long-head", "long-body", "half"].iter().any(|folder| open.has(folder)));
-    assert_eq!(open.heard(), heard + 1);
+    open.centre.until_judged(heard + 1, "the instance heard of the honest request alone").await;
     assert!(open.centre.browse(&open.alice, "/home").await.is_ok(), "service goes on");
 }
 

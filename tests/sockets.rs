@@ -3,7 +3,6 @@
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::support::stream::{self, Browser};
@@ -25,7 +24,7 @@ impl Open {
     async fn new() -> Self {
         let centre = TestSite::open().await;
         let alice = centre.connect("alice").await;
-        assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+        centre.begin_to_judge(&alice).await;
         Self { centre, alice }
     }
 
@@ -68,12 +67,6 @@ impl Open {
         });
         Message::text(message.to_string())
     }
-
-    /// The number of requests that alice's instance has verified.
-    fn judged(&self) -> usize {
-        let log = fs::read_to_string(self.centre.state.join("log/instance-1101.log")).unwrap();
-        log.lines().filter(|line| line.contains(r#""process":"user""#)).count()
-    }
 }
 
 /// The next text message.
@@ -86,7 +79,7 @@ async fn hear(socket: &mut Browser) -> Value {
 async fn v53_each_message_is_signed_and_works_once() {
     let open = Open::new().await;
     open.centre.write(&open.alice, "needle", b"");
-    let judged = open.judged();
+    let judged = open.centre.judged().len();
     let good = open.sign("needle");
     for (query, intent, class) in [
         ("needle", None, "INTENT_REQUIRED"),
@@ -98,12 +91,12 @@ async fn v53_each_message_is_signed_and_works_once() {
         assert_eq!(hear(&mut socket).await["payload"]["errorCode"], class, "{query} {intent:?}");
         assert_eq!(socket.end().await, Some(CloseCode::Policy), "the only call there is was refused");
     }
-    assert_eq!(open.judged(), judged, "the instance has heard of none of them");
+    assert_eq!(open.centre.judged().len(), judged, "the instance has heard of none of them");
     let mut socket = open.search().await;
     socket.say(open.message("needle", Some(&good))).await;
     let found = hear(&mut socket).await;
     assert_eq!(found["payload"]["batch"][0]["id"], "/home/needle", "{found}\n{}", open.centre.last_words());
-    assert_eq!(open.judged(), judged + 1);
+    open.centre.until_judged(judged + 1, "the instance has heard of the signed message alone").await;
     assert_eq!(hear(&mut socket).await["type"], "response");
     assert_eq!(socket.end().await, Some(CloseCode::Normal), "Core of today waits for that");
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod cli_fixture;
 pub(crate) mod config_fixture;
+pub(crate) mod instance_log;
 pub(crate) mod machine;
 pub(crate) mod program;
 pub(crate) mod slurm;
