@@ -1,10 +1,15 @@
 //! The command line: one type for each mode, with the text of `--help`.
 
+mod output;
+mod projects;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::output::Output;
+pub(crate) use self::projects::{Projects, ProjectsDecide, ProjectsPending, ProjectsShow};
 use countersign_config::DEFAULT_FILE;
 use countersign_os::VERSION;
 
@@ -66,6 +71,9 @@ pub(crate) enum Mode {
     /// Review the applications that users' jobs may run.
     #[command(subcommand)]
     Apps(Apps),
+    /// Admit the members whom UCloud lists in projects.
+    #[command(subcommand)]
+    Projects(Projects),
     /// Check that server, gateway and logs work, and whether you are connected.
     #[command(after_help = "Examples:\n  countersign status\n  sudo countersign status --json")]
     Status(Output),
@@ -277,14 +285,6 @@ pub(crate) struct AppsReject {
     /// Do not ask for confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
-}
-
-/// The output format.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Output {
-    /// Print JSON, for programs.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// `countersign connect list`

@@ -1,5 +1,5 @@
-//! The commands: `connect`, `keys`, `audit`, `state`, `apps`, `status`, `calls`, `check-config`,
-//! `completions`, `man`.
+//! The commands: `connect`, `keys`, `audit`, `state`, `apps`, `projects`, `status`, `calls`,
+//! `check-config`, `completions`, `man`.
 //!
 //! A command does one thing and reports it on standard output. Failures go to standard error, with
 //! an exit code for each kind. No command prints a secret. None does its work as root (P10) but
@@ -18,6 +18,7 @@ mod keys;
 mod manual;
 mod offer;
 mod privilege;
+mod projects;
 mod server_line;
 mod state;
 mod status;
@@ -28,7 +29,7 @@ mod used_intents;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::arguments::{Apps, Audit, CheckConfig, Completions, Connect, Keys, Man, Output, State};
+use crate::arguments::{Apps, Audit, CheckConfig, Completions, Connect, Keys, Man, Output, Projects, State};
 use countersign_os::exit_code::Exit;
 use countersign_os::log::Chain;
 use countersign_os::quoted::escaped;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     State(State),
     /// `apps`
     Apps(Apps),
+    /// `projects`
+    Projects(Projects),
     /// `status`
     Status(Output),
     /// `calls`
@@ -78,6 +81,11 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
         Command::Apps(Apps::Approve(arguments)) => apps::approve(&arguments, config),
         Command::Apps(Apps::Reject(arguments)) => apps::reject(&arguments, config),
         Command::Apps(Apps::List(output)) => apps::list(output, config),
+        Command::Projects(Projects::List(output)) => projects::list(output, config),
+        Command::Projects(Projects::Pending(arguments)) => projects::pending(arguments, config),
+        Command::Projects(Projects::Show(arguments)) => projects::show_one(&arguments, config),
+        Command::Projects(Projects::Approve(arguments)) => projects::approve(&arguments, config),
+        Command::Projects(Projects::Reject(arguments)) => projects::reject(&arguments, config),
         Command::Status(output) => status::print(output, config),
         Command::Calls(output) => calls::print(output, config),
         Command::Completions(arguments) => manual::completions(arguments.shell),

@@ -36,6 +36,9 @@ pub enum IdentityRejection {
     /// Empty, too long, or with control characters.
     #[error("the project is empty, longer than {PROJECT_MAX} bytes, or has control characters")]
     Project,
+    /// Not a UUID in lower case.
+    #[error("a project's id is a UUID in lower case")]
+    ProjectId,
     /// Not 1 to 64 letters, digits, `-` or `_`.
     #[error("a provider id is 1 to 64 letters, digits, '-' or '_'")]
     Provider,
@@ -139,6 +142,14 @@ checked_string!(
 );
 
 checked_string!(
+    /// A UCloud project's id as Core makes them (RFC 9562, in lower case), which therefore can
+    /// stand anywhere.
+    ProjectId,
+    IdentityRejection::ProjectId,
+    is_uuid
+);
+
+checked_string!(
     /// The provider's id, as in every path (`/ucloud/{p}/…`).
     ProviderId,
     IdentityRejection::Provider,
@@ -182,6 +193,12 @@ checked_string!(
     IdentityRejection::Origin,
     is_canonical_origin
 );
+
+fn is_uuid(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let lengths = text.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && text.split('-').all(is_hex)
+}
 
 fn is_core_number(text: &str) -> bool {
     (1..=CORE_JOB_ID_MAX).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
@@ -394,6 +411,18 @@ mod tests {
         check(&STANDARD.encode("a".repeat(USERNAME_MAX)), Some(&"a".repeat(USERNAME_MAX)));
         check(&STANDARD.encode("a".repeat(USERNAME_MAX + 1)), None);
         assert_eq!(Username::parse("Ælice#1234").unwrap().to_header(), "w4ZsaWNlIzEyMzQ=");
+    }
+
+    #[test]
+    fn a_projects_id_is_a_uuid_in_lower_case() {
+        let check = |text: &str, want: bool| assert_eq!(ProjectId::parse(text).is_ok(), want, "{text}");
+        check("0b5bd6d5-2b8a-4d3c-9f5e-3a3f7d9c1e20", true);
+        check("0B5bd6d5-2b8a-4d3c-9f5e-3a3f7d9c1e20", false);
+        check("0b5bd6d52b8a4d3c9f5e3a3f7d9c1e20", false);
+        check("0b5bd6d5-2b8a-4d3c-9f5e-3a3f7d9c1e2g", false);
+        check("0b5bd6d5-2b8a-4d3c-9f5e-3a3f7d9c1e20-", false);
+        check("../../..-....-....-....-............", false);
+        check("", false);
     }
 
     #[test]

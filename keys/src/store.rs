@@ -13,6 +13,7 @@ pub mod licences;
 pub mod links;
 mod passkey_table;
 pub mod passkeys;
+pub mod projects;
 pub mod records;
 pub mod registry;
 pub mod seal;
@@ -76,11 +77,13 @@ pub enum Table {
     Licences,
     /// By the remainder of Core's id, big-endian: [`jobs::EndedJob`].
     EndedJobs,
+    /// By Core's id: [`projects::ProjectRecord`].
+    Projects,
 }
 
 impl Table {
     /// Every table. An implementation keeps them apart.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -101,6 +104,7 @@ impl Table {
         Self::LinkIds,
         Self::Licences,
         Self::EndedJobs,
+        Self::Projects,
     ];
 
     /// Whether the seal covers it ([`seal`]): every table except the one that is not written
@@ -134,6 +138,7 @@ impl Table {
             Self::LinkIds => "link_ids",
             Self::Licences => "licences",
             Self::EndedJobs => "ended_jobs",
+            Self::Projects => "projects",
         }
     }
 }

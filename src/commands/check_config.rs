@@ -20,7 +20,7 @@ use crate::commands::text::{moment, span};
 use countersign_config::{
     Accept, Applications, Asks, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep,
     Launch, LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator,
-    Product, ProductKind, Sandbox, Slurm, SshKeysOf, Terminals, V1, WebHosts, show_size,
+    Product, ProductKind, Projects, Sandbox, Slurm, SshKeysOf, Terminals, V1, WebHosts, show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
@@ -126,6 +126,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         drives,
         products,
         slurm,
+        projects,
         ssh,
         terminals,
         applications,
@@ -278,6 +279,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         line("product", format!("{name} of {category} ({kind}, {cost}): registered at UCloud when the server starts"))
     }));
     lines.push(line("jobs", jobs_in_words(slurm.as_ref())));
+    lines.push(line("projects", projects_in_words(projects.as_ref())));
     lines.push(line("web interfaces", web_in_words(gateway.web.as_ref())));
     lines.push(line("public links", links_in_words(gateway.links.as_ref(), products)));
     let ssh_keys = match ssh.keys {
@@ -335,6 +337,16 @@ fn jobs_in_words(slurm: Option<&Slurm>) -> String {
          most; looked up every {} s{operator}{asked}{shown}",
         commands.display(),
         poll.as_secs()
+    )
+}
+
+fn projects_in_words(projects: Option<&Projects>) -> String {
+    let Some(Projects { removals }) = projects else {
+        return "of UCloud's have no part here: there is no [projects]".to_owned();
+    };
+    format!(
+        "of UCloud's have the members whom an administrator admits; UCloud removes {} an hour of each, and {} of all",
+        removals.each_hour, removals.all_hour
     )
 }
 

@@ -8,6 +8,7 @@ mod audit;
 mod findings;
 mod outside;
 mod products;
+mod projects;
 mod served;
 mod slurm;
 mod users;
@@ -89,6 +90,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let products = products::products(file.products, jobs, site, findings);
     let drives = served::drives(file.drives, &products, findings);
     let slurm = slurm::slurm(file.slurm, &drives, site, findings);
+    let projects = projects::projects(file.projects, findings);
     let ssh = served::ssh(&file.ssh);
     let terminals = served::terminals(&file.terminals);
     let applications = applications::applications(file.applications, site, findings);
@@ -115,6 +117,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         drives,
         products,
         slurm: slurm.map_or(Some(None), |slurm| slurm.map(Some))?,
+        projects: projects.map_or(Some(None), |projects| projects.map(Some))?,
         ssh,
         terminals,
         applications: applications?,

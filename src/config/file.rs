@@ -40,6 +40,7 @@ table! {
         drives: Vec<Spanned<DriveTable>>,
         products: Vec<Spanned<ProductTable>>,
         slurm: Option<SlurmTable>,
+        projects: Option<ProjectsTable>,
         ssh: SshTable,
         terminals: TerminalsTable,
         applications: ApplicationsTable,
@@ -211,6 +212,14 @@ table! {
         ask_modules: Typed<bool>,
         readme: Typed<String>,
         show_outside: Typed<bool>,
+    }
+}
+
+table! {
+    /// `[projects]`
+    ProjectsTable {
+        removals_an_hour: Typed<i64>,
+        removals_an_hour_in_all: Typed<i64>,
     }
 }
 

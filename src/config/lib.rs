@@ -20,6 +20,7 @@ mod link_hosts;
 mod maintenance;
 mod problem;
 mod products;
+mod projects;
 mod quantity;
 mod secret_file;
 mod slurm;
@@ -53,6 +54,7 @@ pub use crate::link_hosts::LinkHosts;
 pub use crate::maintenance::{CurrentMaintenance, Maintenance};
 pub use crate::problem::ConfigError;
 pub use crate::products::{Accounting, Frequency, Machine, Product, ProductKind};
+pub use crate::projects::{Projects, Removals};
 pub use crate::quantity::{BODY_DEFAULT, show_size};
 pub use crate::secret_file::{SecretFile, SecretFileError};
 pub use crate::slurm::{ACCOUNT_PARAMETER, Asks, MODULES_PARAMETER, Operator, Placement, Readme, Slurm};
@@ -93,6 +95,8 @@ pub struct Config {
     pub products: Vec<Product>,
     /// `[slurm]`; `None` if this provider starts no jobs.
     pub slurm: Option<Slurm>,
+    /// `[projects]`; `None` if this provider takes no part in UCloud's projects.
+    pub projects: Option<Projects>,
     /// SSH keys for logging in.
     pub ssh: Ssh,
     pub terminals: Terminals,

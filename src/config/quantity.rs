@@ -73,6 +73,12 @@ pub(super) const GPU: Range = Range { min: 0, max: 10_000, default: 0 };
 /// At least a second, so that Slurm is not flooded; users wait for news of their jobs this long.
 pub(super) const POLL_S: Range = Range { min: 1, max: 600, default: 5 };
 
+/// More members than leave a project in an hour; Core could remove all at once.
+pub(super) const REMOVALS_AN_HOUR: Range = Range { min: 0, max: 10_000, default: 20 };
+
+/// The same of all projects together.
+pub(super) const REMOVALS_AN_HOUR_IN_ALL: Range = Range { min: 0, max: 100_000, default: 200 };
+
 /// In hours: a week by default, a year at most.
 pub(super) const TIME_MAX_H: Range = Range { min: 1, max: 8_760, default: 168 };
 

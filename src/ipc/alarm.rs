@@ -74,6 +74,9 @@ alarms! {
     PrivateKeySent = "private_key_sent"
         "a private key was sent to the provider: it was refused"
         "Tell the user, whose page or program is at fault, and must not use that key.";
+    ProjectRemovals = "project_removals"
+        "UCloud lists so few of a project's members that removals are held back"
+        "Ask the project's PI or UCloud's operators. `countersign projects pending` shows the members, who stay until `countersign projects approve` ([projects](operators.md#projects)).";
     SecondOffer = "second_offer"
         "a second key was offered for one connection: neither is used"
         "Ask the user whether they opened the page twice. If not, another party saw the link, which Core made.";

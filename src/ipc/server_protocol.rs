@@ -9,6 +9,7 @@ mod instances;
 mod jobs;
 mod licences;
 mod links;
+mod projects;
 
 use countersign_keys::identity::{CoreResourceId, KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyState, Protocol};
@@ -34,6 +35,11 @@ pub use self::licences::{
     KnownLicence, LICENCES_MAKE, LICENCES_READ, LICENCES_REMOVE, LicenceMade, Licences, LicencesRead,
 };
 pub use self::links::{KnownLink, LINKS_LIST, LINKS_MAKE, LINKS_REMOVE, LinkForgotten, LinkMade, Links, LinksList};
+pub use self::projects::{
+    DecidedMember, ListedMember, ListedProject, MemberWaits, PROJECT_MEMBERS_PAGE, PROJECTS_DECIDE,
+    PROJECTS_DECIDED_MAX, PROJECTS_LIST, PROJECTS_MEMBERS, PROJECTS_PAGE, ProjectMembers, ProjectMembersList, Projects,
+    ProjectsDecided, ProjectsDecision, ProjectsList,
+};
 
 /// Longest body of a request or answer. All keys of one user (16 of at most 1 KiB) are 16 KiB; an
 /// administrator's list of connections comes in pages of [`LIST_MAX`].

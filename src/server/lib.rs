@@ -11,6 +11,7 @@ mod audit;
 mod connections;
 mod core;
 mod direct;
+mod events;
 mod gateway;
 mod http;
 mod instances;
@@ -19,6 +20,7 @@ mod licences;
 mod links;
 mod metrics;
 mod passkeys;
+mod projects;
 mod resources;
 mod site_program;
 mod state;
@@ -49,6 +51,7 @@ use self::applications::pending_table::PendingTable;
 use self::audit::signer::{AuditFailure, CheckpointSigner};
 use self::core::client::{CoreCalls, CoreFailure};
 use self::core::task_table::TaskTable;
+use self::events::wallet_table::WalletTable;
 use self::gateway::invalidations::Invalidation;
 use self::gateway::process::{GatewayProcess, Start};
 use self::gateway::queries::StoreQueryHandler;
@@ -58,6 +61,7 @@ use self::jobs::choice_table::ChoiceTable;
 use self::jobs::table::JobTable;
 use self::metrics::ServerMetrics;
 use self::passkeys::ceremonies::PasskeyCeremonies;
+use self::projects::table::ProjectTable;
 use self::state::{Records, Server, log_failure};
 use self::state_directory::async_listener;
 pub use self::state_directory::{StateDirectory, StateDirectoryFailure};
@@ -189,6 +193,8 @@ async fn serve(
         accounts: Accounts::System,
         jobs: JobTable::left_behind(records.jobs()?),
         choices: ChoiceTable::default(),
+        projects: ProjectTable::left_behind(records.projects()?),
+        wallets: WalletTable::default(),
         tasks: TaskTable::left_behind(records.tasks()?, Clock::System.now().map_err(io::Error::other)?),
         records,
         instances,
@@ -330,6 +336,7 @@ async fn tell_core(server: Arc<Server>, core: CoreCalls) {
         core::product_registration::run(Arc::clone(&server), Arc::clone(&core)),
         core::outbox::run(Arc::clone(&server), Arc::clone(&core)),
         core::tasks::run(Arc::clone(&server), Arc::clone(&core)),
+        events::connection::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::reconcile::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::register::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::teller::run(server, core)

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::alarms::Alarms;
 use crate::applications::pending_table::PendingTable;
 use crate::core::task_table::TaskTable;
+use crate::events::wallet_table::WalletTable;
 use crate::gateway::invalidations::Invalidations;
 use crate::http::reply::{Refusal, blocking};
 use crate::instances::table::Instances;
@@ -20,6 +21,7 @@ use crate::jobs::choice_table::ChoiceTable;
 use crate::jobs::table::JobTable;
 use crate::metrics::ServerMetrics;
 use crate::passkeys::ceremonies::PasskeyCeremonies;
+use crate::projects::table::ProjectTable;
 use crate::turns::{Asker, Turns};
 use crate::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
@@ -55,6 +57,10 @@ pub(crate) struct Server {
     pub(crate) jobs: JobTable,
     /// What users may choose of them.
     pub(crate) choices: ChoiceTable,
+    /// Projects at UCloud, and whom the centre admits to each.
+    pub(crate) projects: ProjectTable,
+    /// What UCloud says of allowances.
+    pub(crate) wallets: WalletTable,
     /// Intents that users' own browsers have used at the server.
     pub(crate) used_intents: UsedIntents,
     /// Applications that wait for a review.

@@ -26,6 +26,7 @@ use crate::audit::record::AuditedAction;
 use crate::connections::{approval, offer};
 use crate::core::service_calls;
 use crate::core::task_table::TaskTable;
+use crate::events::wallet_table::WalletTable;
 use crate::gateway::invalidations::invalidations;
 use crate::http::reply::Refusal;
 use crate::instances::launch::Launcher;
@@ -34,6 +35,7 @@ use crate::jobs::choice_table::ChoiceTable;
 use crate::jobs::table::JobTable;
 use crate::metrics::ServerMetrics;
 use crate::passkeys::ceremonies::PasskeyCeremonies;
+use crate::projects::table::ProjectTable;
 use crate::state::Server;
 use crate::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
@@ -165,6 +167,8 @@ impl TestServer {
             tasks: TaskTable::default(),
             jobs: JobTable::default(),
             choices: ChoiceTable::default(),
+            projects: ProjectTable::default(),
+            wallets: WalletTable::default(),
             config,
         });
         Self { server, now, told, directory }

@@ -98,6 +98,10 @@ ask_modules = true
 readme = "readme.markdown"
 show_outside = true
 
+[projects]
+removals_an_hour = 7
+removals_an_hour_in_all = 70
+
 [ssh]
 keys = true
 in_drives = true

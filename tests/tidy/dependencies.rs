@@ -227,10 +227,7 @@ const NOT_IN: [(&str, &[&str]); 3] = [
         "gateway",
         &["sled", "webauthn-rs", "command-fds", "hyper-rustls", "pty-process", "clap", "minijinja", "countersign-home"],
     ),
-    (
-        "server",
-        &["pty-process", "landlock", "seccompiler", "tokio-tungstenite", "clap", "minijinja", "prometheus-client"],
-    ),
+    ("server", &["pty-process", "landlock", "seccompiler", "clap", "minijinja", "prometheus-client"]),
     (
         "instance",
         &["sled", "webauthn-rs", "command-fds", "hyper-rustls", "landlock", "seccompiler", "clap", "prometheus-client"],

@@ -267,7 +267,8 @@ fn revocations(
         | Table::Links
         | Table::LinkIds
         | Table::Licences
-        | Table::EndedJobs => Ok(Vec::new()),
+        | Table::EndedJobs
+        | Table::Projects => Ok(Vec::new()),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Client for Core's API: refresh token → access token → `control/approveConnection` and
-//! `control/clearConnection`.
+//! `control/clearConnection`; and the WebSocket of its events.
 //!
 //! Tells Core who is connected, and the ids and titles of their drives; never a key, uid, account
 //! name or path. Uses TLS, or plain HTTP on this machine (an [`Origin`] allows nothing else).
@@ -9,24 +9,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use countersign_keys::identity::{Origin, Username};
 use countersign_keys::secret::Secret;
 use countersign_keys::time::Timestamp;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
+use hyper::upgrade::Upgraded;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use countersign_config::SecretFile;
 use countersign_ipc::body::{BodyError, read_body};
+use countersign_os::clock::random_bytes;
 
 /// Timeout of a whole call. Core's own calls to the provider have 5 s, and Core may be busy.
 const CALL_MAX: Duration = Duration::from_secs(15);
@@ -79,6 +84,12 @@ pub(crate) enum CoreFailure {
         /// The call's path.
         call: &'static str,
     },
+    /// Core does not switch to WebSocket.
+    #[error("Core does not open {call} as a WebSocket")]
+    Switch {
+        /// The path.
+        call: &'static str,
+    },
     /// Core's response has no access token.
     #[error("Core's answer to {REFRESH} has no access token")]
     NoToken,
@@ -90,7 +101,7 @@ impl CoreFailure {
         match self {
             Self::RefreshToken(_) | Self::AccessToken | Self::Unreachable(_) | Self::Slow | Self::NoToken => true,
             Self::Status { status, .. } => matches!(status.as_u16(), 401 | 403 | 429),
-            Self::Request(_) | Self::Answer(_) | Self::Form { .. } => false,
+            Self::Request(_) | Self::Answer(_) | Self::Form { .. } | Self::Switch { .. } => false,
         }
     }
 }
@@ -239,6 +250,36 @@ impl CoreCalls {
         *self.access.lock().await = None;
         let bearer = self.bearer(now).await?;
         self.send(call, Some(bearer)).await
+    }
+
+    /// Opens a WebSocket (RFC 6455, section 4.1), and returns the access token that its first frame
+    /// needs. The token is new: Core tells of an expired one only by closing.
+    pub(crate) async fn open_socket(
+        &self,
+        path: &'static str,
+        now: Timestamp,
+    ) -> Result<(TokioIo<Upgraded>, Secret<String>), CoreFailure> {
+        let token = self.refreshed(now).await?.token;
+        let nonce: [u8; 16] = random_bytes().map_err(|error| CoreFailure::Request(error.into()))?;
+        let key = STANDARD.encode(nonce);
+        let request = Request::get(format!("{}{path}", self.origin.as_str()))
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key)
+            .body(Full::default())
+            .map_err(|error| CoreFailure::Request(error.into()))?;
+        let opened = async {
+            let answer = self.client.request(request).await?;
+            let accept = derive_accept_key(key.as_bytes());
+            let is_accepted = answer.headers().get(SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value == accept.as_str());
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS || !is_accepted {
+                return Err(CoreFailure::Switch { call: path });
+            }
+            let stream = hyper::upgrade::on(answer).await.map_err(|error| CoreFailure::Request(error.into()))?;
+            Ok((TokioIo::new(stream), token))
+        };
+        tokio::time::timeout(CALL_MAX, opened).await.map_err(|_elapsed| CoreFailure::Slow)?
     }
 
     /// The header for a call, with the cached access token or a new one.

@@ -32,6 +32,7 @@ use crate::core::{drives, service_calls, tasks};
 use crate::jobs::{choices, operator, reports};
 use crate::licences;
 use crate::links;
+use crate::projects::{decisions, listing};
 use crate::state::{Server, log_failure};
 use crate::{direct, state_directory};
 use countersign_config::Ipc;
@@ -238,6 +239,9 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::LICENCES_MAKE => within.ask(|made| licences::make(server, uid, made)).await,
         ipc::LICENCES_REMOVE => within.ask(|removed| licences::remove(server, uid, removed)).await,
         ipc::LICENCES_READ => within.ask(|read| licences::read(server, uid, read)).await,
+        ipc::PROJECTS_LIST => within.ask(|list| async move { listing::projects(server, uid, &list) }).await,
+        ipc::PROJECTS_MEMBERS => within.ask(|list| listing::members(server, uid, list)).await,
+        ipc::PROJECTS_DECIDE => within.ask(|decided| decisions::decide(server, uid, decided)).await,
         ipc::METRICS => within.ask(|_: Empty| list::metrics(server, uid)).await,
         ipc::WHOAMI => within.ask(|_: Empty| list::whoami(server, uid)).await,
         _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
