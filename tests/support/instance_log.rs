@@ -1,6 +1,6 @@
-//! What alice's instance prints. The server reads it from a pipe and writes it to a file, so a line
-//! can follow the answer that it tells of: a test waits for what has to come, and only what must
-//! not come is judged at once.
+//! The output of alice's instance. The server reads it from a pipe and writes it to a file, so a
+//! line can follow the answer that it tells of: a test waits for what has to come, and only what
+//! must not come is judged at once.
 
 use std::fs;
 
