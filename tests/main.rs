@@ -38,6 +38,7 @@ mod mishaps;
 mod pinned_keys;
 mod privilege_drop;
 mod protected;
+mod reload;
 mod sandbox;
 mod sealed;
 mod signals;

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bind::{Bound, Items};
 use crate::call::{Class, Row};
 use crate::core_token::UserRequest;
@@ -26,7 +28,8 @@ pub struct Policy {
 }
 
 /// The requests that need a passkey as well as the signature (`intent.step_up`).
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepUp {
     /// These calls, whatever their items.
     pub calls: BTreeSet<CallName>,

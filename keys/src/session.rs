@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bind::Items;
 use crate::call::names::SESSION_OPEN;
@@ -219,7 +219,8 @@ impl Session {
 }
 
 /// Whether the use of a token needs a proof.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ProofNeed {
     /// Required.
     Required,
@@ -229,7 +230,8 @@ pub enum ProofNeed {
 }
 
 /// Whether a session is sealed (protocol, section 10).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SealNeed {
     /// Tokens offer a seal, and an opening without one is refused.
     Required,

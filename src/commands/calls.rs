@@ -17,7 +17,7 @@ const ANY_PROVIDER: &str = "p";
 
 pub(super) fn print(output: Output, config: &Path) -> Result<(), CommandError> {
     match Config::load_for_command(config) {
-        Ok(config) => print_table(output, &config.calls),
+        Ok(config) => print_table(output, &config.served().calls),
         // The standard rows are the same everywhere, and readers want them before there is a
         // configuration.
         Err(ConfigError::File(reason)) if reason.is_absence() => {

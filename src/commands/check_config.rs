@@ -20,7 +20,7 @@ use crate::commands::text::{moment, span};
 use countersign_config::{
     Accept, Applications, Asks, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep,
     Launch, LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator,
-    Product, ProductKind, Projects, Sandbox, Slurm, SshKeysOf, Terminals, V1, WebHosts, show_size,
+    Product, ProductKind, Projects, Sandbox, Served, Slurm, SshKeysOf, Terminals, V1, WebHosts, show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
@@ -119,20 +119,10 @@ fn account_of(config: &Config) -> Vec<Line> {
         provider,
         core,
         gateway,
-        intent,
-        sessions,
-        instances,
         mapping,
-        drives,
-        products,
         slurm,
         projects,
-        ssh,
-        terminals,
         applications,
-        connection,
-        maintenance,
-        calls,
         ipc,
         state,
         audit,
@@ -140,6 +130,10 @@ fn account_of(config: &Config) -> Vec<Line> {
         alarms,
         ..
     } = config;
+    let served = config.served();
+    let Served {
+        intent, sessions, idle_stop, drives, products, ssh, terminals, connection, maintenance, calls, ..
+    } = &*served;
     let line = |subject, says| Line { subject, says };
     let listen: Vec<String> = gateway.listen.iter().map(ToString::to_string).collect();
     let tls = match &gateway.tls {
@@ -246,10 +240,7 @@ fn account_of(config: &Config) -> Vec<Line> {
             },
         ),
         line("instances", launch_in_words(config)),
-        line(
-            "idle",
-            format!("instances stop after {}", span(i64::try_from(instances.idle_stop.as_secs()).unwrap_or(i64::MAX))),
-        ),
+        line("idle", format!("instances stop after {}", span(i64::try_from(idle_stop.as_secs()).unwrap_or(i64::MAX)))),
     ];
     lines.push(line("maintenance", maintenance_in_words(maintenance)));
     lines.extend(drives.iter().map(|drive| {
@@ -432,7 +423,7 @@ fn launch_in_words(config: &Config) -> String {
     };
     match &config.instances.launch {
         Launch::Sudo => {
-            format!("are started with sudo for accounts from uid {} upward, {listen}", config.instances.uid_min)
+            format!("are started with sudo for accounts from uid {} upward, {listen}", config.served().uid_min)
         }
         Launch::Static(instances) => {
             let named: Vec<String> =
@@ -465,8 +456,9 @@ fn clock_remark(config: &Config) -> Option<String> {
 /// Settings that are allowed but possibly unintended.
 fn remarks(config: &Config) -> Vec<String> {
     let mut remarks = Vec::new();
-    let Config { provider, core, gateway, intent, sessions, drives, products, slurm, connection, maintenance, .. } =
-        config;
+    let Config { provider, core, gateway, slurm, .. } = config;
+    let served = config.served();
+    let Served { intent, sessions, drives, products, connection, maintenance, .. } = &*served;
     if ALWAYS_CONNECTED.contains(&provider.id.as_str()) {
         remarks.push(format!(
             "UCloud treats a provider called {:?} as connected for every user, and never asks it",

@@ -111,7 +111,7 @@ fn approve_offer(
     consent.ask(QUESTION)?;
     let pins = account.pins(&config.provider.id);
     let instance_key = instance_key::public_half(account, &config.provider.id)?;
-    let record = offer.to_record(now, config.intent.key_lifetime_s);
+    let record = offer.to_record(now, config.served().intent.key_lifetime_s);
     let (owner, kid) = (record.owner.clone(), record.kid);
     let is_pinned_already = pins.read()?.keys_at(&config.provider.id).any(|key| key.owner == owner && key.kid == kid);
     if pins.add(record)? == Before::NoKeys {
@@ -143,7 +143,7 @@ fn approve_offer(
 /// Reports the account's drives, so that UCloud can show them before the first request to an
 /// instance. On failure, the first instance reports them.
 fn report_drives(account: &Account, config: &Config, server: &ServerLine) {
-    let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
+    let drives = Drive::all_of(&config.served().drives, account.home(), &own_groups(&config.served().drives));
     let report = DrivesReport { ids: drives.there() };
     if !report.ids.is_empty()
         && let Err(error) = server.ask::<_, DriveTable>(server_protocol::DRIVES_REPORT, &report)

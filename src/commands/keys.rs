@@ -249,7 +249,7 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
     let who: Whoami = server.ask(server_protocol::WHOAMI, &Empty {})?;
     let owner = the_one_meant(who.usernames, username)?;
     let now = Clock::System.now()?;
-    let lifetime_s = i64::try_from(who.key_lifetime_s).unwrap_or(i64::MAX).min(config.intent.key_lifetime_s);
+    let lifetime_s = i64::try_from(who.key_lifetime_s).unwrap_or(i64::MAX).min(config.served().intent.key_lifetime_s);
     let name =
         name.unwrap_or_else(|| file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()));
     let protocol = if v1 { Protocol::V1 } else { Protocol::V2 };

@@ -21,10 +21,11 @@ use toml::de::{DeTable, Deserializer};
 
 use crate::check::findings::{Findings, PROBLEMS_MAX, Site};
 use crate::check::products::Jobs;
+use crate::current::Current;
 use crate::file::File;
 use crate::problem::{ConfigError, Reason};
 use crate::spans;
-use crate::{Config, Core, Gateway, Instances, Launch, Product, Reader, Role};
+use crate::{Config, Core, Gateway, Instances, Launch, Product, Reader, Role, Served};
 
 impl Config {
     /// Checks a configuration's text as if it had been read from `path`, for that reader.
@@ -82,8 +83,10 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let core = outside::core(file.core, site, findings);
     let gateway = outside::gateway(file.gateway, provider.as_ref(), core.as_ref(), site, findings);
     let calls = served::calls(&file.calls, provider.as_ref().map(|provider| &provider.id), findings);
+    let (calls, site_calls) = calls.unzip();
     let intent = users::intent(file.intent, calls.as_deref(), findings);
     let sessions = users::sessions(&file.sessions, findings);
+    let (uid_min, idle_stop) = users::instance_limits(&file.instances, findings).unzip();
     let instances = users::instances(file.instances, gateway.as_ref(), findings);
     let mapping = users::mapping(file.mapping, site, findings);
     let jobs = if file.slurm.is_some() { Jobs::Started } else { Jobs::NotStarted };
@@ -105,30 +108,36 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let listen = gateway.as_ref().map(|gateway| gateway.listen.as_slice()).unwrap_or_default();
     let metrics = watching::metrics(file.metrics, listen, site, findings);
     let alarms = watching::alarms(file.alarms, site, findings);
+    let current = Served {
+        intent: intent?,
+        sessions: sessions?,
+        uid_min: uid_min?,
+        idle_stop: idle_stop?,
+        drives,
+        products,
+        ssh,
+        terminals,
+        connection: connection?,
+        maintenance,
+        calls: calls?,
+        site_calls: site_calls?,
+    };
     Some(Config {
         file: path.to_owned(),
         provider: provider?,
         core: core?,
         gateway: gateway?,
-        intent: intent?,
-        sessions: sessions?,
         instances: instances?,
         mapping: mapping?,
-        drives,
-        products,
         slurm: slurm.map_or(Some(None), |slurm| slurm.map(Some))?,
         projects: projects.map_or(Some(None), |projects| projects.map(Some))?,
-        ssh,
-        terminals,
         applications: applications?,
-        connection: connection?,
-        maintenance,
-        calls: calls?,
         ipc: ipc?,
         state: state?,
         audit: audit?,
         metrics: metrics?,
         alarms: alarms?,
+        current: Current::new(current, findings.text),
     })
 }
 

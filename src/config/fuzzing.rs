@@ -20,7 +20,9 @@ pub fn config(text: &str, directory: &Path) {
         match check(text, role) {
             Ok(config) => {
                 let again = check(text, role).expect("the same text");
-                let said = |config: &Config| format!("{:?} {:?} {:?}", config.provider, config.gateway, config.drives);
+                let said = |config: &Config| {
+                    format!("{:?} {:?} {:?}", config.provider, config.gateway, config.served().drives)
+                };
                 assert_eq!(said(&config), said(&again));
                 holds(&config);
                 let more = format!("more-than-there-is = 1\n{text}");
@@ -50,9 +52,10 @@ fn holds(config: &Config) {
     let window = config.terms().window;
     assert!(window.lifetime_max_s > 0 && window.future_skew_s >= 0);
     assert!((1024..=64 * 1024 * 1024).contains(&config.gateway.body_max));
-    let ids: std::collections::BTreeSet<_> = config.drives.iter().map(|drive| format!("{:?}", drive.id)).collect();
-    assert_eq!(ids.len(), config.drives.len(), "two drives of one id");
-    assert!(config.connection.expires_after_s.is_none_or(|seconds| seconds > 0));
+    let served = config.served();
+    let ids: std::collections::BTreeSet<_> = served.drives.iter().map(|drive| format!("{:?}", drive.id)).collect();
+    assert_eq!(ids.len(), served.drives.len(), "two drives of one id");
+    assert!(config.served().connection.expires_after_s.is_none_or(|seconds| seconds > 0));
 }
 
 fn quantities(text: &str) {

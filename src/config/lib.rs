@@ -10,6 +10,7 @@
 pub mod admin_file;
 mod brand;
 mod check;
+mod current;
 mod drives;
 mod file;
 #[cfg(fuzzing)]
@@ -22,6 +23,8 @@ mod problem;
 mod products;
 mod projects;
 mod quantity;
+pub mod reload;
+mod rules;
 mod secret_file;
 mod slurm;
 mod spans;
@@ -38,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_keys::call::CallTable;
+use countersign_keys::call::{CallTable, RowSpec};
 use countersign_keys::core_token::CoreKey;
 use countersign_keys::freshness::Window;
 use countersign_keys::identity::{Origin, ProviderId, Uid, Username};
@@ -46,16 +49,20 @@ use countersign_keys::intent::{Terms, Version1};
 use countersign_keys::policy::{Policy, StepUp};
 use countersign_keys::session::{ProofNeed, SealNeed};
 use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+use crate::current::Current;
 
 pub use crate::brand::{Brand, Contact, Logo, LogoKind};
 pub use crate::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME, PlainName, UserDrives};
 pub use crate::licence::Licence;
 pub use crate::link_hosts::LinkHosts;
-pub use crate::maintenance::{CurrentMaintenance, Maintenance};
+pub use crate::maintenance::Maintenance;
 pub use crate::problem::ConfigError;
 pub use crate::products::{Accounting, Frequency, Machine, Product, ProductKind};
 pub use crate::projects::{Projects, Removals};
 pub use crate::quantity::{BODY_DEFAULT, show_size};
+pub use crate::rules::GatewayRules;
 pub use crate::secret_file::{SecretFile, SecretFileError};
 pub use crate::slurm::{ACCOUNT_PARAMETER, Asks, MODULES_PARAMETER, Operator, Placement, Readme, Slurm};
 pub use crate::storage::{
@@ -84,28 +91,14 @@ pub struct Config {
     pub provider: Provider,
     pub core: Core,
     pub gateway: Gateway,
-    pub intent: Intent,
-    pub sessions: Sessions,
     pub instances: Instances,
     /// How UCloud users are mapped to local ones.
     pub mapping: Mapping,
-    /// `[[drives]]`, in their order.
-    pub drives: Vec<Drive>,
-    /// `[[products]]`.
-    pub products: Vec<Product>,
     /// `[slurm]`; `None` if this provider starts no jobs.
     pub slurm: Option<Slurm>,
     /// `[projects]`; `None` if this provider takes no part in UCloud's projects.
     pub projects: Option<Projects>,
-    /// SSH keys for logging in.
-    pub ssh: Ssh,
-    pub terminals: Terminals,
     pub applications: Applications,
-    pub connection: Connection,
-    /// As read from the file; see [`CurrentMaintenance`] for the present state.
-    pub maintenance: Maintenance,
-    /// The call table: the standard rows and those of `[[calls]]`.
-    pub calls: Arc<CallTable>,
     /// The server's socket for local processes.
     pub ipc: Ipc,
     /// The state directory.
@@ -115,6 +108,32 @@ pub struct Config {
     /// `[metrics]`; `None` if there is no listener for them.
     pub metrics: Option<Metrics>,
     pub alarms: Alarms,
+    /// What a reload may change ([`reload::RELOADED`]).
+    current: Current<Served>,
+}
+
+/// The part of a [`Config`] that a reload may change.
+#[derive(Clone, Debug)]
+pub struct Served {
+    pub intent: Intent,
+    pub sessions: Sessions,
+    /// The lowest uid that may have an instance.
+    pub uid_min: Uid,
+    /// An instance without a request for this long exits.
+    pub idle_stop: Duration,
+    /// `[[drives]]`, in their order.
+    pub drives: Vec<Drive>,
+    /// `[[products]]`.
+    pub products: Vec<Product>,
+    /// SSH keys for logging in.
+    pub ssh: Ssh,
+    pub terminals: Terminals,
+    pub connection: Connection,
+    pub maintenance: Maintenance,
+    /// The call table: the standard rows and `site_calls`.
+    pub calls: Arc<CallTable>,
+    /// `[[calls]]`.
+    pub site_calls: Vec<RowSpec>,
 }
 
 /// `[provider]`.
@@ -203,7 +222,8 @@ pub struct Intent {
 }
 
 /// Whether version 1 intents are accepted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum V1 {
     /// From keys that were enrolled as version 1.
     Accepted,
@@ -224,10 +244,6 @@ pub struct Sessions {
 pub struct Instances {
     pub launch: Launch,
     pub listen: InstanceListen,
-    /// The lowest uid that may have an instance.
-    pub uid_min: Uid,
-    /// An instance without a request for this long exits.
-    pub idle_stop: Duration,
 }
 
 /// How instances are started.
@@ -434,9 +450,14 @@ impl Config {
         Self::load_as(path, Reader::own(Role::Command))
     }
 
+    /// What a reload may change, as it is now. One piece of work takes it once.
+    pub fn served(&self) -> Arc<Served> {
+        self.current.get()
+    }
+
     /// The conditions on intents, the same at the gateway and in every instance.
     pub fn terms(&self) -> Terms {
-        let Intent { lifetime_max_s, future_skew_s, v1, .. } = self.intent;
+        let Intent { lifetime_max_s, future_skew_s, v1, .. } = self.served().intent;
         let version_1 = match v1 {
             V1::Accepted => Version1::Accepted,
             V1::Refused => Version1::Refused,
@@ -446,7 +467,7 @@ impl Config {
 
     /// The site's rules, the same at the gateway and at the server, whose passkeys serve them.
     pub fn policy(&self) -> Policy {
-        Policy { terms: self.terms(), step_up: self.intent.step_up.clone() }
+        Policy { terms: self.terms(), step_up: self.served().intent.step_up.clone() }
     }
 
     /// Loads it for any role.

@@ -21,6 +21,7 @@ mod pages;
 mod pipeline;
 mod readiness;
 mod response;
+mod rules;
 mod sandbox;
 mod server_link;
 mod shutdown;
@@ -59,11 +60,11 @@ use self::links::routes::Links;
 use self::listener::Acceptor;
 use self::metrics::{GatewayMetrics, Scraped};
 use self::pages::Pages;
-use self::pages::call_table::CallTableDocument;
 use self::pipeline::deposits::Deposits;
 use self::readiness::Readiness;
 use self::response::cors::Cors;
 use self::response::request_id::RequestIds;
+use self::rules::{CurrentRules, Rules};
 use self::sandbox::{Permitted, SandboxFailure};
 use self::server_link::channel::{ControlLine, LineEnd, Renewable};
 use self::server_link::key_cache::KeyCache;
@@ -73,7 +74,7 @@ use self::tls::CurrentKey;
 use self::upstream::Upstreams;
 use self::web::sessions::WebSessions;
 use countersign_audit::{DecisionLog, Pseudonyms};
-use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, MetricsListen, Names, SecretFile};
+use countersign_config::{Config, ConfigError, GatewayStart, MetricsListen, Names, SecretFile};
 use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::{FromGateway, InstanceAddress, SocketAddress};
 use countersign_os::clock::{Clock, NoRandomness, UnreadableClock};
@@ -189,8 +190,7 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
         let gateway = Arc::new(gateway(&config, Arc::clone(&key_cache), opened)?);
         let key_in_use = key.clone();
         let tls = key.clone().map(tls::acceptor).transpose()?;
-        let renewable =
-            Renewable { maintenance: Arc::clone(&gateway.maintenance), tls: config.gateway.tls.clone().zip(key) };
+        let renewable = Renewable { rules: Arc::clone(&gateway.rules), tls: config.gateway.tls.clone().zip(key) };
         // An operator who signals the process group means the server, which sends the gateway what
         // changed.
         let _ignored_from_here_on = signal(SignalKind::hangup())?;
@@ -373,17 +373,13 @@ fn gateway(
     let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()), key: None };
     Ok(Gateway {
         provider: config.provider.id.clone(),
-        calls: Arc::clone(&config.calls),
         core: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
-        policy: config.policy(),
-        proof: config.sessions.proof,
-        seal: config.sessions.sealed,
+        rules: Arc::new(CurrentRules::new(config.provider.id.clone(), Rules::of(config)?)),
         key_cache,
         signatures: Arc::default(),
         journal,
         clock: Clock::System,
         deposits: Deposits::default(),
-        deposit_wait: config.intent.deposit_wait,
         asks: config.slurm.as_ref().map(|slurm| slurm.asks).unwrap_or_default(),
         upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()), idle_max)),
         server: Arc::new(server),
@@ -405,11 +401,9 @@ fn gateway(
         web_requests: limits::web_requests(),
         links: Links::at(config.gateway.links.clone()),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
-        call_table: CallTableDocument::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider, &config.core.origin)?,
         ids,
         uses: Uses::default(),
-        maintenance: Arc::new(CurrentMaintenance::new(config.maintenance.clone())),
     })
 }
 

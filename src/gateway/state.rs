@@ -2,14 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use countersign_keys::call::CallTable;
 use countersign_keys::core_token::{Authenticated, CoreTokenRejection, CoreTokens};
 use countersign_keys::identity::{ProviderId, Username};
-use countersign_keys::policy::Policy;
 use countersign_keys::request::{BearerToken, Presented};
-use countersign_keys::session::{ProofNeed, SealNeed};
 use countersign_keys::time::Timestamp;
 
 use crate::alarms::Alarms;
@@ -17,19 +13,19 @@ use crate::http1::body::BodyRoom;
 use crate::links::routes::Links;
 use crate::metrics::GatewayMetrics;
 use crate::pages::Pages;
-use crate::pages::call_table::CallTableDocument;
 use crate::pipeline::deposits::Deposits;
 use crate::pipeline::signature_queue::SignatureQueue;
 use crate::readiness::Readiness;
 use crate::response::cors::Cors;
 use crate::response::refusal::{Failure, Refusal};
 use crate::response::request_id::RequestIds;
+use crate::rules::{CurrentRules, Rules};
 use crate::server_link::key_cache::KeyCache;
 use crate::server_link::uses::Uses;
 use crate::upstream::Upstreams;
 use crate::web::sessions::WebSessions;
 use countersign_audit::DecisionLog;
-use countersign_config::{Asks, CurrentMaintenance, WebHosts};
+use countersign_config::{Asks, WebHosts};
 use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::InstanceAddress;
 use countersign_os::clock::Clock;
@@ -39,20 +35,15 @@ use countersign_replay::Journal;
 /// The state that all requests share.
 pub(crate) struct Gateway {
     pub(crate) provider: ProviderId,
-    pub(crate) calls: Arc<CallTable>,
     /// Core's key and the tokens verified with it. Locked for a lookup, never across an await.
     pub(crate) core: Mutex<CoreTokens>,
-    pub(crate) policy: Policy,
-    /// Whether the use of a one-time token has to be signed.
-    pub(crate) proof: ProofNeed,
-    /// Whether sessions are sealed.
-    pub(crate) seal: SealNeed,
+    /// What a reload may change.
+    pub(crate) rules: Arc<CurrentRules>,
     pub(crate) key_cache: Arc<KeyCache>,
     pub(crate) signatures: Arc<SignatureQueue>,
     pub(crate) journal: Journal,
     pub(crate) clock: Clock,
     pub(crate) deposits: Deposits,
-    pub(crate) deposit_wait: Duration,
     /// Whether users are offered choices of their own for a job.
     pub(crate) asks: Asks,
     pub(crate) upstreams: Arc<Upstreams>,
@@ -86,16 +77,18 @@ pub(crate) struct Gateway {
     /// Public links of jobs.
     pub(crate) links: Links,
     pub(crate) cors: Cors,
-    pub(crate) call_table: CallTableDocument,
     pub(crate) pages: Pages,
     pub(crate) ids: RequestIds,
     /// Key uses not yet reported to the server.
     pub(crate) uses: Uses,
-    /// Which users are served.
-    pub(crate) maintenance: Arc<CurrentMaintenance>,
 }
 
 impl Gateway {
+    /// The rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.get()
+    }
+
     /// The time to verify with.
     pub(crate) fn now(&self) -> Result<Timestamp, Failure> {
         Ok(self.journal.now(self.clock.now()?)?)

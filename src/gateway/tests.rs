@@ -22,6 +22,7 @@ mod metrics;
 mod orders;
 mod over_tls;
 mod readiness;
+mod rules;
 mod served;
 mod sessions;
 mod sockets;
@@ -61,6 +62,7 @@ use crate::pipeline::deposits::Deposits;
 use crate::readiness::Readiness;
 use crate::response::cors::Cors;
 use crate::response::request_id::RequestIds;
+use crate::rules::{CurrentRules, Rules};
 use crate::server_link::key_cache::KeyCache;
 use crate::server_link::uses::Uses;
 use crate::state::Gateway;
@@ -68,7 +70,7 @@ use crate::tests::fixtures::{ORIGIN, Signer, terms};
 use crate::upstream::Upstreams;
 use crate::web::sessions::WebSessions;
 use countersign_audit::DecisionLog;
-use countersign_config::{Asks, Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
+use countersign_config::{Asks, Brand, Contact, Logo, LogoKind, Maintenance, Provider};
 use countersign_ipc::gateway_protocol::{
     self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts,
 };
@@ -137,8 +139,10 @@ impl TestGateway {
     async fn with_step_up(step_up: &[&str], deposit_wait: Duration) -> Self {
         let step_up = step_up.iter().map(|call| CallName::parse(call).unwrap()).collect();
         Self::changed(|gateway| {
-            gateway.policy.step_up.calls = step_up;
-            gateway.deposit_wait = deposit_wait;
+            gateway.rules.change(|rules| {
+                rules.policy.step_up.calls = step_up;
+                rules.deposit_wait = deposit_wait;
+            });
         })
         .await
     }
@@ -290,7 +294,16 @@ fn core_at(endpoint: Endpoint) -> Core {
 }
 
 fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
-    let (provider, calls) = (ProviderId::parse("hpc").unwrap(), Arc::clone(&CALLS));
+    let provider = ProviderId::parse("hpc").unwrap();
+    let rules = Rules {
+        calls: Arc::clone(&CALLS),
+        call_table: CALL_TABLE.clone(),
+        policy: Policy { terms: terms(), step_up: Default::default() },
+        proof: ProofNeed::Required,
+        seal: SealNeed::Preferred,
+        deposit_wait: Duration::from_millis(200),
+        maintenance: Maintenance::None,
+    };
     Journal::create(directory.path()).unwrap();
     let clock = Clock::System;
     let journal = Journal::open(directory.path(), terms().window, 10_000, clock.now().unwrap()).unwrap();
@@ -298,15 +311,12 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         InstanceAddress { uid: None, socket: SocketAddress::Unix(directory.path().join("service.sock")), key: None };
     Gateway {
         core: Mutex::new(CoreTokens::new(CoreKey::parse(&CORE_KEYS.public_base64().unwrap()).unwrap())),
-        policy: Policy { terms: terms(), step_up: Default::default() },
-        proof: ProofNeed::Required,
-        seal: SealNeed::Preferred,
+        rules: Arc::new(CurrentRules::new(provider.clone(), rules)),
         key_cache: known,
         signatures: Arc::default(),
         journal,
         clock,
         deposits: Deposits::default(),
-        deposit_wait: Duration::from_millis(200),
         asks: Asks::default(),
         upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()), 64)),
         server: Arc::new(service),
@@ -328,13 +338,10 @@ fn gateway(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Gateway {
         links: Links::at(None),
         web_requests: limits::web_requests(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
-        call_table: CALL_TABLE.clone(),
         pages: PAGES.clone(),
         ids: RequestIds::new().unwrap(),
         uses: Uses::default(),
-        maintenance: Arc::new(CurrentMaintenance::new(Maintenance::None)),
         provider,
-        calls,
     }
 }
 

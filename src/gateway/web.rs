@@ -10,6 +10,8 @@
 pub(crate) mod body;
 pub(crate) mod sessions;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use countersign_config::WebPlace;
 use countersign_keys::call::{Method, Route, SessionEndpoint};
@@ -127,7 +129,8 @@ impl Exchange<'_> {
         body: Incoming,
     ) -> Result<Answer, Refusal> {
         let gateway = self.gateway;
-        let route = Method::parse(head.method.as_str()).and_then(|method| gateway.calls.route(method, head.uri.path()));
+        let calls = Arc::clone(&gateway.rules().calls);
+        let route = Method::parse(head.method.as_str()).and_then(|method| calls.route(method, head.uri.path()));
         let Some(route @ Route::Session(endpoint @ SessionEndpoint::Web)) = route else {
             return Err(Rejection::NoSuchCall.into());
         };

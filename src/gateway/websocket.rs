@@ -108,7 +108,8 @@ impl Exchange<'_> {
         self.lane = Lane::Socket;
         head::check(head, Purpose::Upgrade)?;
         let gateway = self.gateway;
-        let route = Method::parse(head.method.as_str()).and_then(|method| gateway.calls.route(method, head.uri.path()));
+        let calls = Arc::clone(&gateway.rules().calls);
+        let route = Method::parse(head.method.as_str()).and_then(|method| calls.route(method, head.uri.path()));
         if let Some(route @ Route::Socket) = route {
             let key = upgrade::read(head)?;
             return Ok((key, Outcome::Admitted(self.admit_rpc(route, head, pending)?)));
@@ -148,7 +149,7 @@ impl Exchange<'_> {
         let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, asked.piece)?;
         let is_shell = endpoint == SessionEndpoint::ShellSocket;
         let gateway = Arc::clone(self.gateway);
-        if is_shell && asked.proof.is_none() && gateway.proof == ProofNeed::Required {
+        if is_shell && asked.proof.is_none() && gateway.rules().proof == ProofNeed::Required {
             let username = presented.claimed_username().clone();
             self.judge_token(presented).await?;
             let stage = Stage::AwaitsProof(Secret::new(asked.token.to_owned()));

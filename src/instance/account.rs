@@ -9,7 +9,7 @@ use countersign_keys::identity::Uid;
 use nix::unistd::{User, geteuid, getuid};
 
 use crate::terminal::Login;
-use countersign_config::{Instances, Launch};
+use countersign_config::{Config, Launch};
 use countersign_home::accounts::{Account, AccountRejection};
 use countersign_home::own_directory::STATE;
 
@@ -74,11 +74,11 @@ impl OwnAccount {
     }
 
     /// Checks that the configuration allows this account an instance.
-    pub(crate) fn check_may_have_instance(rules: &Instances) -> Result<(), AccountFailure> {
-        if rules.launch != Launch::Sudo {
+    pub(crate) fn check_may_have_instance(config: &Config) -> Result<(), AccountFailure> {
+        if config.instances.launch != Launch::Sudo {
             return Ok(());
         }
-        Ok(Account::of_this_process(rules.uid_min).map(|_checked| ())?)
+        Ok(Account::of_this_process(config.served().uid_min).map(|_checked| ())?)
     }
 
     /// Checks that the home directory exists.

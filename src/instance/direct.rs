@@ -38,9 +38,10 @@ impl DirectCalls {
     /// The calls of an account, for a provider with this configuration.
     pub(crate) fn of(account: &OwnAccount, config: &Config, drives: &Arc<Drives>, jobs: &Jobs) -> Self {
         let pins = PinFile::of(account.home(), account.uid(), &config.provider.id);
-        let terms = Terms { audience: config.provider.origin.clone(), lifetime_s: config.intent.key_lifetime_s };
+        let terms =
+            Terms { audience: config.provider.origin.clone(), lifetime_s: config.served().intent.key_lifetime_s };
         let keys = DirectKeys::new(pins, ServerClient::at(config.ipc.socket()), terms);
-        Self { keys, drives: DirectDrives::new(&config.drives, drives), jobs: jobs.clone() }
+        Self { keys, drives: DirectDrives::new(&config.served().drives, drives), jobs: jobs.clone() }
     }
 
     pub(crate) async fn perform(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, DirectError> {

@@ -82,7 +82,7 @@ impl Jobs {
     pub(crate) fn of(account: &OwnAccount, config: &Config, files: &Files) -> Self {
         let site = |slurm: &Slurm| Site {
             slurm: slurm.clone(),
-            products: config.products.clone(),
+            products: config.served().products.clone(),
             provider: config.provider.id.clone(),
             catalogue: Catalogue::at(&config.applications, account.uid()),
             commands: Commands::new(slurm.commands.clone(), slurm.config.clone()),

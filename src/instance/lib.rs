@@ -122,7 +122,7 @@ pub fn run(_begun: Daemon, arguments: &InstanceArguments) -> Result<(), Instance
         Launch::Static(_) => None,
         Launch::Sudo => Some(ServerLink::inherited()?),
     };
-    OwnAccount::check_may_have_instance(&config.instances)?;
+    OwnAccount::check_may_have_instance(&config)?;
     account.check_home()?;
     account.take_on_umask();
     let runtime =
@@ -179,11 +179,11 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceF
         PinnedKeys::of(account, &config.provider.id, Clock::System),
         journal,
         policy,
-        Arc::clone(&config.calls),
+        Arc::clone(&config.served().calls),
     );
-    let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
+    let drives = Drive::all_of(&config.served().drives, account.home(), &own_groups(&config.served().drives));
     let numbers = Arc::new(DriveNumbers::of(account, config, drives.clone()));
-    let protection = Protection::of(account.home(), config.ssh.directory);
+    let protection = Protection::of(account.home(), config.served().ssh.directory);
     let drives = Drives::new(drives)?.with_protection(protection);
     let drives = drives.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join(UNFINISHED));
     let drives = drives.with_home(account.home());
@@ -192,7 +192,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, InstanceF
         path: "standard error".into(),
         source,
     })?;
-    let ssh_keys = SshKeys::of(account, config.ssh.keys);
+    let ssh_keys = SshKeys::of(account, config.served().ssh.keys);
     let sessions = Sessions::of(account, config);
     let files = Files::new(drives).reporting_to(config.ipc.socket());
     let jobs = Jobs::of(account, config, &files);
@@ -237,14 +237,14 @@ async fn serve(
     let cleaning = Arc::clone(&instance);
     tokio::spawn(async move { cleaning.begin().await });
     let serving = listener::accept(listener, key, Arc::clone(&instance), Arc::clone(&idle_timer));
+    let is_busy = || instance.under_way() > 0 || instance.open_sessions() > 0;
     let stop = async {
         match line {
             None => std::future::pending().await,
-            Some(line) => line.until_stopped().await,
+            Some(line) => line.until_stopped(is_busy).await,
         }
     };
-    let is_busy = || instance.under_way() > 0 || instance.open_sessions() > 0;
-    let idle = idle_timer.idle_for(config.instances.idle_stop, is_busy);
+    let idle = idle_timer.idle_for(config.served().idle_stop, is_busy);
     let reason = tokio::select! {
         () = serving => "the listening socket failed",
         () = stop => "stopped by the server, or the server is gone",

@@ -29,7 +29,7 @@ impl Licences {
     pub(crate) fn of(config: &Config) -> Self {
         let is_offered = |product: &&Product| product.kind == ProductKind::License && config.slurm.is_some();
         Self {
-            products: config.products.iter().filter(is_offered).cloned().collect(),
+            products: config.served().products.iter().filter(is_offered).cloned().collect(),
             provider: config.provider.id.clone(),
             server: ServerClient::at(config.ipc.socket()),
         }

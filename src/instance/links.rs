@@ -45,7 +45,13 @@ impl Links {
     pub(crate) fn of(config: &Config) -> Self {
         let site = |hosts: &LinkHosts| Site {
             hosts: hosts.clone(),
-            products: config.products.iter().filter(|product| product.kind == ProductKind::Ingress).cloned().collect(),
+            products: config
+                .served()
+                .products
+                .iter()
+                .filter(|product| product.kind == ProductKind::Ingress)
+                .cloned()
+                .collect(),
             provider: config.provider.id.clone(),
             server: ServerClient::at(config.ipc.socket()),
         };

@@ -5,13 +5,18 @@
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 
 use countersign_ipc::instance_line::{DESCRIPTOR, FromInstance, ToInstance, hear, say};
 use countersign_ipc::tcp_proof::ListenerKey;
 use countersign_os::descriptors::{self, DescriptorFailure};
+
+/// How often an instance that another is to replace looks whether it is free.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Why an instance has no channel to its server.
 #[derive(Debug, thiserror::Error)]
@@ -51,22 +56,44 @@ impl ServerLink {
     pub(super) async fn key(&mut self) -> io::Result<ListenerKey> {
         match hear(&mut self.0).await? {
             Some(ToInstance::Key { key }) => Ok(key),
-            Some(ToInstance::Stop) | None => Err(io::ErrorKind::ConnectionAborted.into()),
+            Some(ToInstance::Stop | ToInstance::Renew) | None => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
 
-    /// Reports that the instance serves, and waits until the server stops it.
-    pub(super) async fn until_stopped(mut self) {
-        if let Err(error) = self.converse().await {
+    /// Reports that the instance serves, and waits until the server stops it. `is_busy` tells of
+    /// sessions and work that a stop would cut off.
+    pub(super) async fn until_stopped(self, is_busy: impl Fn() -> bool) {
+        if let Err(error) = self.converse(is_busy).await {
             tracing::warn!(%error, "the line to the server broke");
         }
     }
 
-    async fn converse(&mut self) -> io::Result<()> {
+    async fn converse(mut self, is_busy: impl Fn() -> bool) -> io::Result<()> {
         say(&mut self.0, &FromInstance::Ready).await?;
-        match hear(&mut self.0).await? {
-            Some(ToInstance::Stop) | None => Ok(()),
-            Some(ToInstance::Key { .. }) => Err(io::ErrorKind::InvalidData.into()),
+        let (reader, mut writer) = tokio::io::split(self.0);
+        let mut reader = BufReader::new(reader);
+        let renew = Notify::new();
+        let hearing = async {
+            loop {
+                match hear(&mut reader).await? {
+                    Some(ToInstance::Renew) => renew.notify_one(),
+                    Some(ToInstance::Stop) | None => return Ok(()),
+                    Some(ToInstance::Key { .. }) => return Err(io::ErrorKind::InvalidData.into()),
+                }
+            }
+        };
+        let telling = async {
+            loop {
+                renew.notified().await;
+                while is_busy() {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                say(&mut writer, &FromInstance::Free).await?;
+            }
+        };
+        tokio::select! {
+            heard = hearing => heard,
+            told = telling => told,
         }
     }
 }
@@ -82,5 +109,41 @@ impl InheritedLine {
     /// If the runtime rejects the socket.
     pub(super) fn open(self) -> io::Result<ServerLink> {
         UnixStream::from_std(self.0).map(BufReader::new).map(ServerLink)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_says_that_it_is_free_when_nothing_is_open_and_stops_when_told() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (busy, is_told) = (Cell::new(true), Cell::new(false));
+        let mut running = Box::pin(ServerLink(BufReader::new(ours)).until_stopped(|| busy.get()));
+        let mut server = BufReader::new(theirs);
+        let mut line = String::new();
+        let told = async {
+            server.read_line(&mut line).await.unwrap();
+            assert_eq!(std::mem::take(&mut line), "{\"say\":\"ready\"}\n");
+            // Both may come together, and the second changes nothing.
+            server.write_all(b"{\"say\":\"renew\"}\n{\"say\":\"renew\"}\n").await.unwrap();
+            let early = tokio::time::timeout(LOOK_EVERY * 50, server.read_line(&mut line)).await;
+            assert!(early.is_err(), "it is busy: {line}");
+            busy.set(false);
+            server.read_line(&mut line).await.unwrap();
+            assert_eq!(std::mem::take(&mut line), "{\"say\":\"free\"}\n");
+            is_told.set(true);
+            server.write_all(b"{\"say\":\"stop\"}\n").await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = told => {}
+            () = &mut running => assert!(is_told.get(), "it ended by itself"),
+        }
     }
 }

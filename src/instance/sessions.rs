@@ -154,10 +154,10 @@ impl Sessions {
             key: InstanceKey::of(account, &config.provider.id),
             audience: config.provider.origin.clone(),
             provider: config.provider.id.clone(),
-            proof: config.sessions.proof,
-            seal: config.sessions.sealed,
-            terminals: config.terminals,
-            lifetime_s: TOKEN_LIFETIME_S.min(config.intent.lifetime_max_s),
+            proof: config.served().sessions.proof,
+            seal: config.served().sessions.sealed,
+            terminals: config.served().terminals,
+            lifetime_s: TOKEN_LIFETIME_S.min(config.served().intent.lifetime_max_s),
             entries: Mutex::default(),
         }
     }

@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::alarm::Alarm;
 use super::tcp_proof::ListenerKey;
-use countersign_config::{Maintenance, TlsFiles};
+use countersign_config::{GatewayRules, TlsFiles};
 use countersign_metrics::Snapshot;
 
 /// Longest line in either direction, in bytes. A key record with an RSA-4096 key is under 2 KiB;
 /// four of them (version 1) with their frame are under 10 KiB.
-pub const LINE_MAX: usize = 64 * 1024;
+pub const LINE_MAX: usize = 256 * 1024;
 
 /// Most keys in one [`FromGateway::Used`]: with the longest usernames the line still fits
 /// [`LINE_MAX`].
@@ -255,10 +255,8 @@ pub enum Ended {
     Instance { username: Username },
     /// A public link was deleted.
     Link { name: LinkName },
-    /// New content of the files that the gateway read at start-up and cannot reopen.
-    Files {
-        maintenance: Maintenance,
-        /// The certificate and its matching key; `None` keeps those in use.
-        tls: Option<TlsFiles>,
-    },
+    /// The rules in use: a reload has changed them.
+    Rules { rules: Box<GatewayRules> },
+    /// The certificate in use: these are the certificate and its matching key now.
+    Certificate { files: TlsFiles },
 }

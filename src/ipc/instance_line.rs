@@ -28,6 +28,8 @@ pub enum FromInstance {
     Started,
     /// The instance serves its socket.
     Ready,
+    /// After [`ToInstance::Renew`]: no session is open and no work under way.
+    Free,
 }
 
 /// The server's message.
@@ -36,6 +38,8 @@ pub enum FromInstance {
 pub enum ToInstance {
     /// The key of the instance's listening socket, if that is a TCP port.
     Key { key: ListenerKey },
+    /// The configuration has changed: say when another instance may take over.
+    Renew,
     /// Finish requests in flight and exit.
     Stop,
 }

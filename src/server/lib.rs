@@ -21,6 +21,7 @@ mod links;
 mod metrics;
 mod passkeys;
 mod projects;
+mod reload;
 mod resources;
 mod site_program;
 mod state;
@@ -67,9 +68,7 @@ use self::state_directory::async_listener;
 pub use self::state_directory::{StateDirectory, StateDirectoryFailure};
 use self::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
-use countersign_config::{
-    Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, MetricsListen, Role,
-};
+use countersign_config::{Config, ConfigError, GatewayStart, InstanceListen, Launch, MetricsListen};
 use countersign_home::accounts::Accounts;
 use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::Ended;
@@ -206,8 +205,8 @@ async fn serve(
         turns: Arc::default(),
         entries: Arc::default(),
         changes: watch::Sender::new(0),
+        reloads: watch::Sender::new(0),
         stop: watch::Sender::new(false),
-        maintenance: CurrentMaintenance::new(config.maintenance.clone()),
         config,
     });
     let start = gateway_start(&server.config, program)?;
@@ -222,7 +221,7 @@ async fn serve(
         tokio::spawn(metrics::look::run(Arc::clone(&server)));
     }
     tokio::spawn(connections::expiry::keep_ending(Arc::clone(&server)));
-    tokio::spawn(read_again(Arc::clone(&server)));
+    tokio::spawn(reload::run(Arc::clone(&server)));
     if let Some(slurm) = &server.config.slurm {
         tokio::spawn(jobs::poller::run(Arc::clone(&server), jobs::commands_of(slurm)));
     }
@@ -383,29 +382,6 @@ async fn sweep(server: Arc<Server>) {
         if let Ok(forgotten @ 1..) = swept {
             tracing::debug!(forgotten, "removed expired tickets");
         }
-    }
-}
-
-/// On `SIGHUP`, rereads maintenance and certificate and tells the gateway, which cannot open files.
-/// Unusable input changes nothing.
-async fn read_again(server: Arc<Server>) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    while hang_up.recv().await.is_some() {
-        if let Err(failure) = server.maintenance.reload(&server.config.file, Role::Server) {
-            // Nothing changed, so the gateway is not told.
-            log_failure("the configuration cannot be used; what was in force stays", &failure);
-            continue;
-        }
-        let tls = server.config.gateway.tls.as_ref().and_then(|tls| match tls.load_for_handing_over() {
-            Ok(files) => Some(files),
-            Err(failure) => {
-                log_failure("rejected new certificate, kept the old one", &failure);
-                None
-            }
-        });
-        server.invalidations.tell(Ended::Files { maintenance: server.maintenance.current(), tls }).await;
     }
 }
 

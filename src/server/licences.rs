@@ -83,14 +83,14 @@ fn known(server: &Server, uid: Uid, asked: &LicencesRead) -> Result<Vec<(Licence
     let LicencesRead { username, numbers } = asked;
     let own = server.records.licences(username)?.into_iter();
     let own = own.filter(|record| record.uid == uid && numbers.contains(&record.core_id));
-    Ok(own.filter_map(|record| licence(server, &record.product).map(|licence| (record, licence.clone()))).collect())
+    Ok(own.filter_map(|record| licence(server, &record.product).map(|licence| (record, licence))).collect())
 }
 
 /// What the licences of a product are.
-fn licence<'s>(server: &'s Server, product: &str) -> Option<&'s Licence> {
+fn licence(server: &Server, product: &str) -> Option<Licence> {
     let is_it = |known: &&Product| known.kind == ProductKind::License && known.name == product;
-    let jobs = server.config.slurm.as_ref();
-    jobs.and_then(|_| server.config.products.iter().find(is_it)?.licence.as_ref())
+    server.config.slurm.as_ref()?;
+    server.config.served().products.iter().find(is_it)?.licence.clone()
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ fn vouched(
     intent: Fingerprint,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    if server.config.intent.step_up.is_empty() || !theirs.is_some_and(has_active) {
+    if server.config.served().intent.step_up.is_empty() || !theirs.is_some_and(has_active) {
         return Ok(());
     }
     match server.passkeys.under_way(now).asserted.remove(&intent) {
@@ -135,8 +135,8 @@ fn vouched(
 
 /// Whether an intent for that call needs a passkey's assertion.
 pub(crate) fn need(server: &Server, call: &CallName, consent: Consent) -> StepUpNeed {
-    let row = server.config.calls.row(call.as_str());
-    row.map_or(StepUpNeed::Always, |row| server.config.policy().step_up_of(row, consent))
+    let served = server.config.served();
+    served.calls.row(call.as_str()).map_or(StepUpNeed::Always, |row| server.config.policy().step_up_of(row, consent))
 }
 
 /// The challenge for an intent that needs a passkey's assertion. Returns the open challenge again,

@@ -25,7 +25,7 @@ use crate::projects::table::ProjectTable;
 use crate::turns::{Asker, Turns};
 use crate::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
-use countersign_config::{Config, CurrentMaintenance, Launch};
+use countersign_config::{Config, Launch};
 use countersign_home::accounts::Accounts;
 use countersign_os::clock::Clock;
 use countersign_os::limits::Counted;
@@ -49,8 +49,6 @@ pub(crate) struct Server {
     pub(crate) alarms: Arc<Alarms>,
     /// Core's verified tokens. Locked for a lookup, never across an await.
     pub(crate) core_tokens: Mutex<CoreTokens>,
-    /// The users who are served.
-    pub(crate) maintenance: CurrentMaintenance,
     /// Long-running operations of the instances.
     pub(crate) tasks: TaskTable,
     /// Jobs on Slurm.
@@ -73,6 +71,8 @@ pub(crate) struct Server {
     pub(crate) entries: Arc<Notify>,
     /// Counts changes of connections. Tasks that wait for a change subscribe to it.
     pub(crate) changes: watch::Sender<u64>,
+    /// Counts reloads that have changed something. Tasks with work of their own then subscribe.
+    pub(crate) reloads: watch::Sender<u64>,
     /// Turns true when the server stops.
     pub(crate) stop: watch::Sender<bool>,
 }

@@ -39,7 +39,7 @@ use crate::projects::table::ProjectTable;
 use crate::state::Server;
 use crate::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
-use countersign_config::{Config, CurrentMaintenance, Reader, Role};
+use countersign_config::{Config, Reader, Role};
 use countersign_home::accounts::{Account, Accounts};
 use countersign_ipc::gateway_protocol::Ended;
 use countersign_ipc::room;
@@ -162,8 +162,8 @@ impl TestServer {
             turns: Arc::default(),
             entries: Arc::default(),
             changes: watch::Sender::new(0),
+            reloads: watch::Sender::new(0),
             stop: watch::Sender::new(false),
-            maintenance: CurrentMaintenance::new(config.maintenance.clone()),
             tasks: TaskTable::default(),
             jobs: JobTable::default(),
             choices: ChoiceTable::default(),

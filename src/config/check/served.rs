@@ -39,7 +39,7 @@ pub(super) fn calls(
     rows: &[Spanned<RowSpec>],
     provider: Option<&ProviderId>,
     findings: &mut Findings<'_>,
-) -> Option<Arc<CallTable>> {
+) -> Option<(Arc<CallTable>, Vec<RowSpec>)> {
     // Checks rows and names of calls even if the provider's id is wrong, to report all problems at
     // once.
     let unnamed = ProviderId::parse("unnamed").ok();
@@ -60,7 +60,8 @@ pub(super) fn calls(
             good.pop();
         }
     }
-    CallTable::new(provider, &good).map(Arc::new).map_err(|rejection| findings.add("calls", None, rejection)).ok()
+    let table = CallTable::new(provider, &good).map_err(|rejection| findings.add("calls", None, rejection)).ok()?;
+    Some((Arc::new(table), good))
 }
 
 pub(super) fn drives(

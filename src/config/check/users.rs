@@ -134,8 +134,6 @@ pub(super) fn instances(
     gateway: Option<&Gateway>,
     findings: &mut Findings<'_>,
 ) -> Option<Instances> {
-    let uid_min = findings.number("instances.uid_min", table.uid_min.as_ref(), quantity::UID_MIN);
-    let idle_stop_s = findings.number("instances.idle_stop_s", table.idle_stop_s.as_ref(), quantity::IDLE_STOP_S);
     let first_port = findings.number("instances.first_port", table.first_port.as_ref(), quantity::FIRST_PORT);
     let first_port = first_port.and_then(|port| u16::try_from(port).ok());
     let listen = match word(table.listen.as_ref(), ListenWord::Unix) {
@@ -151,12 +149,14 @@ pub(super) fn instances(
     }
     let is_sudo = word(table.launch.as_ref(), LaunchWord::Sudo) == LaunchWord::Sudo;
     let launch = launch(is_sudo, table.fixed, findings);
-    Some(Instances {
-        launch: launch?,
-        listen: listen?,
-        uid_min: Uid(u32::try_from(uid_min?).ok()?),
-        idle_stop: Duration::from_secs(u64::try_from(idle_stop_s?).ok()?),
-    })
+    Some(Instances { launch: launch?, listen: listen? })
+}
+
+/// The lowest uid that may have an instance, and after which idle time one exits.
+pub(super) fn instance_limits(table: &InstancesTable, findings: &mut Findings<'_>) -> Option<(Uid, Duration)> {
+    let uid_min = findings.number("instances.uid_min", table.uid_min.as_ref(), quantity::UID_MIN);
+    let idle_stop_s = findings.number("instances.idle_stop_s", table.idle_stop_s.as_ref(), quantity::IDLE_STOP_S);
+    Some((Uid(u32::try_from(uid_min?).ok()?), Duration::from_secs(u64::try_from(idle_stop_s?).ok()?)))
 }
 
 fn launch(is_sudo: bool, typed: TypedList<StaticTable>, findings: &mut Findings<'_>) -> Option<Launch> {

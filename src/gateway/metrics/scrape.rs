@@ -62,7 +62,7 @@ impl Scraped {
         for (check, is_passed) in gateway.checks() {
             snapshot.put_with(&family::GATEWAY_READY, &[check], is_passed);
         }
-        let is_maintenance = gateway.maintenance.current() != Maintenance::None;
+        let is_maintenance = gateway.rules().maintenance != Maintenance::None;
         snapshot.put(&family::GATEWAY_MAINTENANCE, is_maintenance);
         snapshot.put_known(&family::GATEWAY_CERTIFICATE_ENDS, self.key.as_ref().and_then(|key| key.end()));
         snapshot.put(&family::GATEWAY_AUDIT_SHORT, gateway.audit.is_short_of_space());

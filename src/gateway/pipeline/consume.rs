@@ -43,8 +43,8 @@ impl Gateway {
         deposit: Option<&Reservation<'_>>,
     ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
         match deposit.and_then(Reservation::stepped_up) {
-            Some(evidence) => self.policy.authorise_stepped_up(bound, evidence),
-            None => self.policy.authorise(bound),
+            Some(evidence) => self.rules().policy.authorise_stepped_up(bound, evidence),
+            None => self.rules().policy.authorise(bound),
         }
     }
 
@@ -55,6 +55,6 @@ impl Gateway {
     ) -> Result<Permit<'h, 'b, R>, Refusal> {
         // This key, among others, may have been revoked since its signature was checked (P6).
         self.key_cache.check_standing(authorised.username(), authorised.kid(), looked_up, self.now()?).await?;
-        Ok(authorised.consume(&self.policy, &self.journal, self.now()?)?)
+        Ok(authorised.consume(&self.rules().policy, &self.journal, self.now()?)?)
     }
 }

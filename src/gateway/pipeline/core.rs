@@ -130,7 +130,7 @@ impl Exchange<'_> {
         let (from_header, epoch) = gateway.verify_if_present(&username, request.intent()).await?;
         let body = gateway.bodies.read_of_user(head, body, gateway.body_max, &username).await?;
         let items = Items::read(request.row(), &body.bytes)?;
-        let until = budget.for_deposit(gateway.deposit_wait);
+        let until = budget.for_deposit(gateway.rules().deposit_wait);
         let deposit = gateway.deposit_for(request.row(), &username, from_header.as_ref(), &items, until).await?;
         let intent = match (from_header, &deposit) {
             (Some(intent), _) => intent,

@@ -38,7 +38,7 @@ impl Exchange<'_> {
         let intent = presented.intent()?;
         let claimed = intent.claimed_username()?;
         let keys = gateway.keys(&claimed, intent.key_wanted()).await?;
-        let intent = intent.verify(&claimed, keys.as_ref(), &gateway.policy.terms, gateway.now()?)?;
+        let intent = intent.verify(&claimed, keys.as_ref(), &gateway.rules().policy.terms, gateway.now()?)?;
         let username = intent.username().clone();
         self.username = Some(username.clone());
         self.kid = Some(intent.kid());
@@ -47,7 +47,7 @@ impl Exchange<'_> {
         let _in_flight = gateway.in_flight.begin(&username).ok_or(Refusal::TooMany)?;
         let body = gateway.bodies.read(head, body, DIRECT_BODY_MAX).await?;
         let items = Items::read(row.row(), &body.bytes)?;
-        let until = Instant::now() + gateway.deposit_wait;
+        let until = Instant::now() + gateway.rules().deposit_wait;
         let asserted = gateway.deposit_for(row.row(), &username, Some(&intent), &items, until).await?;
         let authorised = gateway.authorise(presented.intend(intent)?.bind(items)?, asserted.as_ref())?;
         let mut _at_server = None;

@@ -38,7 +38,9 @@ impl Gateway {
         until: Instant,
     ) -> Result<Option<Reservation<'d>>, Refusal> {
         let wanted = match from_header {
-            Some(intent) if self.policy.needs_step_up(row.call(), items) => Wanted::Asserted(intent.fingerprint()),
+            Some(intent) if self.rules().policy.needs_step_up(row.call(), items) => {
+                Wanted::Asserted(intent.fingerprint())
+            }
             Some(_) => return Ok(None),
             None => Wanted::Covering(row, items),
         };
@@ -101,7 +103,7 @@ impl Gateway {
         let (intent, now) = (&taken.intent, self.now()?);
         let used = intent.to_use();
         Policy::check_binding(items, intent)?;
-        self.policy.terms.window.check(used.iat, used.exp, now).map_err(ConsumeError::from)?;
+        self.rules().policy.terms.window.check(used.iat, used.exp, now).map_err(ConsumeError::from)?;
         self.journal.check(used).map_err(ConsumeError::from)?;
         self.key_cache.check_standing(intent.username(), intent.kid(), AsOf::Earlier, now).await
     }

@@ -9,7 +9,7 @@ use crate::upstream::{Connection, UpstreamFailure};
 
 impl Gateway {
     pub(crate) fn check_maintenance(&self, username: &Username) -> Result<(), Refusal> {
-        if self.maintenance.admits(username) { Ok(()) } else { Err(Refusal::Maintenance) }
+        if self.rules().maintenance.admits(username) { Ok(()) } else { Err(Refusal::Maintenance) }
     }
 
     /// Connects to the user's instance for one request and its answer.

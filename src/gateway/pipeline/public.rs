@@ -51,7 +51,7 @@ impl Exchange<'_> {
                 self.varies = true;
                 self.page = gateway.cors.admitted(&head.headers)?;
                 self.count_read();
-                Ok(gateway.call_table.answer(&head.headers))
+                Ok(gateway.rules().call_table.answer(&head.headers))
             }
             PublicCall::DepositIntent => {
                 self.varies = true;
@@ -104,7 +104,7 @@ impl Exchange<'_> {
         self.check_public_rate()?;
         let routed = [Method::Post, Method::Get]
             .into_iter()
-            .find_map(|method| gateway.calls.route(method, head.uri.path()).and_then(ForPages::of));
+            .find_map(|method| gateway.rules().calls.route(method, head.uri.path()).and_then(ForPages::of));
         let wanted = routed.ok_or(Rejection::NoSuchCall)?;
         self.varies = true;
         let admitted = gateway.cors.preflight(wanted, &head.headers)?;
@@ -121,8 +121,9 @@ impl Exchange<'_> {
         let gateway = self.gateway;
         let text = str::from_utf8(text).map_err(|_error| IntentRejection::Form(JwsRejection::Form))?;
         let intent = self.verify_alone(text).await?;
-        let row = gateway.calls.row(intent.call().as_str()).ok_or(IntentRejection::Call)?;
-        let (standing, answer) = match gateway.policy.step_up_of(row, intent.consent()) {
+        let rules = gateway.rules();
+        let row = rules.calls.row(intent.call().as_str()).ok_or(IntentRejection::Call)?;
+        let (standing, answer) = match rules.policy.step_up_of(row, intent.consent()) {
             StepUpNeed::Never => (DepositState::Signed, response::deposited()),
             StepUpNeed::Always | StepUpNeed::WhereThereIsOne if gateway.deposits.is_stepped_up(&intent) => {
                 (DepositState::Challenged, response::deposited())
@@ -157,10 +158,10 @@ impl Exchange<'_> {
     /// Verifies all of an intent that needs no request.
     async fn verify_alone(&mut self, text: &str) -> Result<VerifiedIntent<'static>, Refusal> {
         let gateway = self.gateway;
-        let presented = PresentedIntent::parse(text, DEPOSIT_MAX, gateway.policy.terms.version_1)?;
+        let presented = PresentedIntent::parse(text, DEPOSIT_MAX, gateway.rules().policy.terms.version_1)?;
         let claimed = presented.claimed_username()?;
         let keys = gateway.keys(&claimed, presented.key_wanted()).await?;
-        let intent = presented.verify(&claimed, keys.as_ref(), &gateway.policy.terms, gateway.now()?)?;
+        let intent = presented.verify(&claimed, keys.as_ref(), &gateway.rules().policy.terms, gateway.now()?)?;
         self.authenticated_as(Principal::User(&claimed));
         self.username = Some(claimed);
         self.kid = Some(intent.kid());
@@ -170,7 +171,7 @@ impl Exchange<'_> {
         // passkey.
         let was_asked = intent.consent() == Consent::Asked;
         let may_be_left = |row: &Arc<Row>| row.sender() == Sender::Core || was_asked;
-        if !gateway.calls.row(intent.call().as_str()).is_some_and(may_be_left) {
+        if !gateway.rules().calls.row(intent.call().as_str()).is_some_and(may_be_left) {
             return Err(IntentRejection::Call.into());
         }
         Ok(intent.into_owned())
@@ -182,8 +183,8 @@ impl Gateway {
     /// need a passkey by the site's policy are kept, for the assertion. For calls about passkeys
     /// the server keeps it.
     fn keep(&self, intent: VerifiedIntent<'static>, standing: DepositState) -> Result<(), Refusal> {
-        let is_cores = self.calls.core_row(intent.call().as_str()).is_some();
-        if is_cores || self.policy.names(intent.call()) {
+        let is_cores = self.rules().calls.core_row(intent.call().as_str()).is_some();
+        if is_cores || self.rules().policy.names(intent.call()) {
             self.deposits.put(intent, standing, self.now()?)?;
         }
         Ok(())

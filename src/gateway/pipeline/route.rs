@@ -1,7 +1,9 @@
 //! Chooses the lane of a request, and answers what needs no verification: health checks, pages and
 //! preflights (design, section 3).
 
-use countersign_keys::call::{Method, Route, SessionEndpoint};
+use std::sync::Arc;
+
+use countersign_keys::call::{CallTable, Method, Route, SessionEndpoint};
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use hyper::body::Incoming;
@@ -13,7 +15,6 @@ use crate::pipeline::budget::Budget;
 use crate::pipeline::fetch_metadata;
 use crate::response::Answer;
 use crate::response::refusal::Refusal;
-use crate::state::Gateway;
 
 impl<'g> Exchange<'g> {
     /// Verifies a request, then forwards or refuses it.
@@ -34,7 +35,8 @@ impl<'g> Exchange<'g> {
         if let Some(asset) = gateway.pages.asset(&head.method, &head.uri, &head.headers) {
             return Ok(asset);
         }
-        let route = gateway.route(head)?;
+        let calls = Arc::clone(&gateway.rules().calls);
+        let route = route(&calls, head)?;
         fetch_metadata::check(route, &head.headers)?;
         match route {
             Route::Public(call) => self.public(*call, head, body).await,
@@ -48,21 +50,19 @@ impl<'g> Exchange<'g> {
     }
 }
 
-impl Gateway {
-    /// Refuses a path that no table lists (V01), and a query, which no signature would cover.
-    fn route(&self, head: &Parts) -> Result<&Route, Rejection> {
-        if head.method == http::Method::HEAD {
-            let route = self.calls.route(Method::Get, head.uri.path());
-            return route
-                .filter(|route| matches!(route, Route::Session(SessionEndpoint::Download)))
-                .ok_or(Rejection::NoSuchCall);
-        }
-        let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
-        let route = self.calls.route(method, head.uri.path()).filter(|route| match route {
-            // Their queries hold only what is verified.
-            Route::Session(_) | Route::Socket => true,
-            Route::Public(_) | Route::Private(_) | Route::Direct(_) => head.uri.query().is_none(),
-        });
-        route.ok_or(Rejection::NoSuchCall)
+/// Refuses a path that no table lists (V01), and a query, which no signature would cover.
+fn route<'c>(calls: &'c CallTable, head: &Parts) -> Result<&'c Route, Rejection> {
+    if head.method == http::Method::HEAD {
+        let route = calls.route(Method::Get, head.uri.path());
+        return route
+            .filter(|route| matches!(route, Route::Session(SessionEndpoint::Download)))
+            .ok_or(Rejection::NoSuchCall);
     }
+    let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
+    let route = calls.route(method, head.uri.path()).filter(|route| match route {
+        // Their queries hold only what is verified.
+        Route::Session(_) | Route::Socket => true,
+        Route::Public(_) | Route::Private(_) | Route::Direct(_) => head.uri.query().is_none(),
+    });
+    route.ok_or(Rejection::NoSuchCall)
 }

@@ -69,7 +69,12 @@ impl Exchange<'_> {
         presented: PresentedSession<'h>,
     ) -> Result<AuthorisedSession<'h>, Refusal> {
         let verified = self.verify_session(presented).await?;
-        Ok(verified.authorise(&self.gateway.calls, self.gateway.proof, self.gateway.seal, &self.gateway.policy)?)
+        Ok(verified.authorise(
+            &self.gateway.rules().calls,
+            self.gateway.rules().proof,
+            self.gateway.rules().seal,
+            &self.gateway.rules().policy,
+        )?)
     }
 
     /// Verifies that the user's own instance issued the token. Without a signed use it opens
@@ -89,7 +94,8 @@ impl Exchange<'_> {
             None => None,
         };
         let keys = keys.as_ref().map(AsRef::as_ref).unwrap_or_default();
-        let verified = presented.verify(instance_key.as_deref(), keys, &gateway.policy.terms, gateway.now()?)?;
+        let verified =
+            presented.verify(instance_key.as_deref(), keys, &gateway.rules().policy.terms, gateway.now()?)?;
         gateway.public_calls.refund(&self.network());
         self.authenticated_as(Principal::User(&username));
         self.username = Some(username);
@@ -112,7 +118,7 @@ impl Exchange<'_> {
             // Answered from the cache, unless something was revoked meanwhile (P6).
             gateway.key_cache.check_standing(&username, kid, AsOf::Earlier, gateway.now()?).await?;
         }
-        let permit = authorised.consume(&gateway.policy, &gateway.journal, gateway.now()?)?;
+        let permit = authorised.consume(&gateway.rules().policy, &gateway.journal, gateway.now()?)?;
         if let Some(kid) = permit.kid() {
             gateway.uses.note(&username, kid);
         }

@@ -34,9 +34,9 @@ impl Gateway {
 
     /// Verifies that one of the user's keys signed the intent. Does not look at the request.
     async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
-        let presented = PresentedIntent::parse(text, INTENT_MAX, self.policy.terms.version_1)?;
+        let presented = PresentedIntent::parse(text, INTENT_MAX, self.rules().policy.terms.version_1)?;
         let keys = self.keys(username, presented.key_wanted()).await?;
-        let (keys, terms) = (keys.as_ref(), &self.policy.terms);
+        let (keys, terms) = (keys.as_ref(), &self.rules().policy.terms);
         Ok(match presented.signature_check(username, keys) {
             Some(check) => {
                 let checked = self.signatures.check(check).await;

@@ -13,9 +13,10 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use zeroize::Zeroize as _;
 
+use crate::rules::CurrentRules;
 use crate::server_link::key_cache::KeyCache;
 use crate::tls::CurrentKey;
-use countersign_config::{CurrentMaintenance, Maintenance, Tls, TlsFiles};
+use countersign_config::{GatewayRules, Maintenance, Tls, TlsFiles};
 use countersign_ipc::gateway_protocol::{Ended, FromGateway, FromServer, LINE_MAX};
 use countersign_os::log::Chain;
 
@@ -47,18 +48,23 @@ pub enum LineEnd {
 /// Configuration that can change while the gateway runs.
 #[derive(Debug)]
 pub(crate) struct Renewable {
-    /// Which users are served.
-    pub(crate) maintenance: Arc<CurrentMaintenance>,
+    /// By which requests are judged.
+    pub(crate) rules: Arc<CurrentRules>,
     /// The certificate and key in use, and the files that hold them.
     pub(crate) tls: Option<(Tls, Arc<CurrentKey>)>,
 }
 
 impl Renewable {
-    fn renew(&self, maintenance: Maintenance, files: Option<&TlsFiles>) {
-        let is_on = maintenance != Maintenance::None;
-        self.maintenance.set(maintenance);
-        tracing::info!(maintenance = is_on, "applied configuration");
-        let (Some(files), Some((tls, current))) = (files, &self.tls) else { return };
+    fn take_up(&self, told: GatewayRules) {
+        let is_maintenance = told.maintenance != Maintenance::None;
+        match self.rules.take_up(told) {
+            Ok(()) => tracing::info!(maintenance = is_maintenance, "applied configuration"),
+            Err(failure) => tracing::error!("rejected new configuration, kept the old one: {}", Chain(&failure)),
+        }
+    }
+
+    fn renew(&self, files: &TlsFiles) {
+        let Some((tls, current)) = &self.tls else { return };
         match tls.certified(files) {
             Ok(key) => {
                 current.set(key);
@@ -122,8 +128,9 @@ async fn read_lines<R: AsyncBufRead + Unpin>(
             Ok(FromServer::Answer { id, answer }) => key_cache.hear(id, answer),
             Ok(FromServer::Notice { notice, ended }) => {
                 match ended {
-                    Ended::Files { maintenance, tls } => {
-                        renewable.renew(maintenance, tls.as_ref());
+                    Ended::Rules { rules } => renewable.take_up(*rules),
+                    Ended::Certificate { files } => {
+                        renewable.renew(&files);
                         line.zeroize();
                     }
                     ended @ (Ended::Key { .. } | Ended::User { .. } | Ended::Instance { .. } | Ended::Link { .. }) => {
@@ -165,15 +172,41 @@ async fn write_lines<W: AsyncWrite + Unpin>(writer: &mut W, unsent: &mut mpsc::R
 mod tests {
     use super::super::key_cache::Instance;
     use super::*;
-    use countersign_keys::identity::Username;
+    use crate::pages::call_table::CallTableDocument;
+    use crate::rules::Rules;
+    use countersign_keys::call::CallTable;
+    use countersign_keys::freshness::Window;
+    use countersign_keys::identity::{Origin, ProviderId, Username};
+    use countersign_keys::intent::{Terms, Version1};
+    use countersign_keys::policy::{Policy, StepUp};
+    use countersign_keys::session::{ProofNeed, SealNeed};
+
+    fn rules() -> Arc<CurrentRules> {
+        let provider = ProviderId::parse("hpc").unwrap();
+        let calls = CallTable::new(&provider, &[]).unwrap();
+        let terms = Terms {
+            audience: Origin::parse("https://hpc.example.org").unwrap(),
+            window: Window { lifetime_max_s: 60, future_skew_s: 5 },
+            version_1: Version1::Refused,
+        };
+        let rules = Rules {
+            call_table: CallTableDocument::new(&calls, &StepUp::default()).unwrap(),
+            calls: Arc::new(calls),
+            policy: Policy { terms, step_up: StepUp::default() },
+            proof: ProofNeed::Required,
+            seal: SealNeed::Preferred,
+            deposit_wait: Duration::from_millis(1_500),
+            maintenance: Maintenance::None,
+        };
+        Arc::new(CurrentRules::new(provider, rules))
+    }
 
     /// Starts a channel and returns the server's end.
     fn start() -> (BufReader<UnixStream>, tokio::task::JoinHandle<LineEnd>, Arc<KeyCache>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let line = ControlLine::new(ours);
         let key_cache = Arc::new(KeyCache::new(line.say()));
-        let maintenance = Arc::new(CurrentMaintenance::new(Maintenance::None));
-        let renewable = Renewable { maintenance, tls: None };
+        let renewable = Renewable { rules: rules(), tls: None };
         let running = tokio::spawn(line.run(Arc::clone(&key_cache), renewable));
         (BufReader::new(theirs), running, key_cache)
     }

@@ -356,8 +356,8 @@ impl KeyCache {
                 );
             }
             Ended::Link { name } => memory.overtake(|sought| matches!(sought, Query::Link(open) if open == name)),
-            // Files concern no user.
-            Ended::Files { .. } => return,
+            // They concern no single user.
+            Ended::Rules { .. } | Ended::Certificate { .. } => return,
         }
         self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }

@@ -174,7 +174,7 @@ async fn c17_v55_one_users_bodies_do_not_take_the_room_of_all() {
 async fn room_is_taken(bodies: BodyRoom, want: &str) {
     let test = TestGateway::changed(|gateway| {
         gateway.bodies = bodies;
-        gateway.deposit_wait = Duration::from_secs(60);
+        gateway.rules.change(|rules| rules.deposit_wait = Duration::from_secs(60));
     })
     .await;
     tokio::time::pause();

@@ -188,7 +188,7 @@ async fn v70_s11_a_deposit_of_a_key_that_ended_blocks_none_of_the_next_key() {
 #[tokio::test]
 async fn v70_s11_a_request_that_met_an_unusable_deposit_waits_for_the_next() {
     let wait = Duration::from_secs(20);
-    let test = TestGateway::changed(|gateway| gateway.deposit_wait = wait).await;
+    let test = TestGateway::changed(|gateway| gateway.rules.change(|rules| rules.deposit_wait = wait)).await;
     let deed = Deed::trash("/1/a");
     let used = test.sign(&deed);
     assert_eq!(test.core.perform("alice", &deed, Some(&used)).await.unwrap().status, 200);

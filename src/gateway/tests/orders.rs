@@ -138,7 +138,8 @@ impl Case {
     async fn answer(&self, asked: &Asked, is_acknowledged: &AtomicBool) -> Result<(), Refusal> {
         let gateway = &self.gateway;
         let mut exchange = Exchange::new(gateway, &self.client);
-        let Some(Route::Private(lane)) = gateway.calls.route(Method::Post, &asked.path) else { panic!("no such call") };
+        let rules = gateway.rules();
+        let Some(Route::Private(lane)) = rules.calls.route(Method::Post, &asked.path) else { panic!("no such call") };
         let username = STANDARD.encode(asked.username.as_str());
         let headers = [
             (AUTHORIZATION, self.authorization.as_bytes()),

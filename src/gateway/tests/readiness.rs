@@ -77,6 +77,6 @@ async fn w01_an_expired_certificate_and_a_full_disk_make_the_gateway_unready() {
 #[tokio::test]
 async fn w01_maintenance_is_no_reason_to_take_the_gateway_away() {
     let test = TestGateway::new().await;
-    test.gateway.maintenance.set(Maintenance::ForAllBut(Default::default()));
+    test.gateway.rules.change(|rules| rules.maintenance = Maintenance::ForAllBut(Default::default()));
     check(&test, &[]).await;
 }

@@ -192,7 +192,7 @@ async fn a_long_piece_passes_without_being_held() {
 
 #[tokio::test]
 async fn where_no_proof_is_asked_for_a_token_still_opens_once() {
-    let test = TestGateway::changed(|gateway| gateway.proof = ProofNeed::Off).await;
+    let test = TestGateway::changed(|gateway| gateway.rules.change(|rules| rules.proof = ProofNeed::Off)).await;
     let token = test.token("files.createDownload");
     let target = format!("{DOWNLOAD}?token={token}");
     assert_eq!(test.get(&target, &[]).await.0, 200);

@@ -13,7 +13,7 @@ use countersign_ipc::within::{ANSWERED_WITHIN, WITHIN};
 const LONG: Duration = Duration::from_secs(20);
 
 async fn patient() -> TestGateway {
-    TestGateway::changed(|gateway| gateway.deposit_wait = LONG).await
+    TestGateway::changed(|gateway| gateway.rules.change(|rules| rules.deposit_wait = LONG)).await
 }
 
 async fn until_waiting(test: &TestGateway) {

@@ -219,7 +219,7 @@ impl<'w> Work<'w> {
         exchange: &mut Exchange<'_>,
     ) -> Result<Sent, Refusal> {
         let (gateway, username) = (&self.rpc.gateway, &self.rpc.username);
-        let row = gateway.calls.socket_row(&self.rpc.path, &written.call).ok_or(Rejection::NoSuchCall)?;
+        let row = gateway.rules().calls.socket_row(&self.rpc.path, &written.call).ok_or(Rejection::NoSuchCall)?;
         exchange.call = Some(row.row().call().clone());
         gateway.check_maintenance(username)?;
         if let (Some(cancel), Some(instance)) = (written.cancels(), &mut *instance)
@@ -240,7 +240,7 @@ impl<'w> Work<'w> {
         let _in_flight = gateway.in_flight.begin(username).ok_or(Refusal::TooMany)?;
         let (from_message, epoch) = gateway.verify_if_present(username, request.intent()).await?;
         let items = Items::read(request.row(), written.payload())?;
-        let until = Instant::now() + gateway.deposit_wait;
+        let until = Instant::now() + gateway.rules().deposit_wait;
         let deposit = gateway.deposit_for(request.row(), username, from_message.as_ref(), &items, until).await?;
         let intent = match (from_message, &deposit) {
             (Some(intent), _) => intent,

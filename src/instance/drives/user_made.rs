@@ -140,8 +140,9 @@ struct NewDrive {
 impl DriveMaker {
     /// Returns `None` if users cannot create drives here.
     pub(crate) fn of(files: &Files, config: &Config) -> Option<Self> {
-        let drive = config.drives.iter().find(|drive| drive.is_made())?;
-        let product = drive.product_among(&config.products).map(|product| product.name.clone()).unwrap_or_default();
+        let served = config.served();
+        let drive = served.drives.iter().find(|drive| drive.is_made())?;
+        let product = drive.product_among(&served.products).map(|product| product.name.clone()).unwrap_or_default();
         Some(Self { files: files.clone(), socket: config.ipc.socket(), product, drive: drive.clone() })
     }
 

@@ -60,7 +60,7 @@ pub(crate) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     refuse_unconfirmed(server, &ticket)?;
     refuse_mapped_elsewhere(server, uid, &ticket.username).await?;
     try_out(server, &account).await?;
-    let expires = now.plus(server.config.intent.key_lifetime_s);
+    let expires = now.plus(server.config.served().intent.key_lifetime_s);
     let new = NewConnection {
         key: KeyRecord { created: now, expires, ..offer.key.clone() },
         uid,
@@ -161,10 +161,12 @@ pub(crate) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Resu
     account_of(server, uid, None).await?;
     let owner = one_user(server, uid, add.username)?;
     let key = parse_key(&add.spki, add.algorithm)?;
-    if add.protocol == Protocol::V1 && (server.config.intent.v1 == V1::Refused || add.algorithm != Algorithm::Rs256) {
+    if add.protocol == Protocol::V1
+        && (server.config.served().intent.v1 == V1::Refused || add.algorithm != Algorithm::Rs256)
+    {
         return Err(key_refused("a key of version 1 must be an RS256 key, and the site must set intent.accept_v1"));
     }
-    if add.expires <= now || add.expires > now.plus(server.config.intent.key_lifetime_s) {
+    if add.expires <= now || add.expires > now.plus(server.config.served().intent.key_lifetime_s) {
         return Err(key_refused("the key's expiry must be between now and the longest configured lifetime"));
     }
     let name = key_name(&add.name)?;
@@ -246,7 +248,7 @@ fn parse_key(spki: &str, algorithm: Algorithm) -> Result<VerificationKey, Refusa
 /// an attacker who controls the server must not be able to act as any user (P3). Where none is
 /// launched, an account only owns its keys, and every account but root is accepted.
 async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Result<Account, Refusal> {
-    let uid_min = server.config.instances.uid_min;
+    let uid_min = server.config.served().uid_min;
     let is_launched = server.config.instances.launch == Launch::Sudo;
     if is_launched && uid.0 == nix::unistd::geteuid().as_raw() {
         return Err(Refusal::new(ErrorCode::AccountRefused, "the server's own account has no instance"));
@@ -359,7 +361,7 @@ fn offer_message(
         address: offer.address.clone(),
         begun: ticket.begun,
         until: ticket.until,
-        key_expires: now.plus(server.config.intent.key_lifetime_s),
+        key_expires: now.plus(server.config.served().intent.key_lifetime_s),
         provider: server.config.provider.id.as_str().to_owned(),
         origin: server.config.provider.origin.as_str().to_owned(),
     })

@@ -55,7 +55,7 @@ struct Due {
 impl Server {
     /// When a connection expires.
     pub(crate) fn end_of(&self, connection: &Connection) -> Option<Timestamp> {
-        connection.end(self.config.connection.expires_after_s)
+        connection.end(self.config.served().connection.expires_after_s)
     }
 
     /// The state of a user's connection at that moment.
@@ -161,7 +161,7 @@ fn look(records: &Records, lasts_s: i64, now: Timestamp) -> Result<(Vec<Due>, Op
 
 /// Checks until the server ends, if connections expire at all.
 pub(crate) async fn keep_ending(server: Arc<Server>) {
-    let Some(lasts_s) = server.config.connection.expires_after_s else {
+    let Some(lasts_s) = server.config.served().connection.expires_after_s else {
         return;
     };
     let longest = Duration::from_secs(lasts_s.unsigned_abs()).min(LOOK_EVERY);

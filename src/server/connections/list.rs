@@ -80,7 +80,7 @@ pub(crate) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Ref
         usernames: server.records.usernames(uid)?,
         provider: server.config.provider.id.as_str().to_owned(),
         origin: server.config.provider.origin.as_str().to_owned(),
-        key_lifetime_s: server.config.intent.key_lifetime_s.unsigned_abs(),
+        key_lifetime_s: server.config.served().intent.key_lifetime_s.unsigned_abs(),
         administrator: is_administrator(uid),
         untold: if is_administrator(uid) { untold(server)? } else { 0 },
     })

@@ -98,6 +98,7 @@ pub(crate) async fn round(
 ) -> Result<(), Refusal> {
     let mut after: Option<Drive> = None;
     while schedule.everybody_may(now) {
+        let served = server.config.served();
         let page = server.records.drives_to_register(after.as_ref(), PAGE)?;
         let Some(last) = page.last() else {
             return Ok(());
@@ -107,8 +108,8 @@ pub(crate) async fn round(
             if !schedule.may(&drive.username, now) || !is_connected_at_core(server, &drive.username)? {
                 continue;
             }
-            let Some((drive_of, title)) = drives::configured(&server.config, &drive.id) else { continue };
-            let Some(product) = drive_of.product_among(&server.config.products) else {
+            let Some((drive_of, title)) = drives::configured(&served.drives, &drive.id) else { continue };
+            let Some(product) = drive_of.product_among(&served.products) else {
                 tracing::warn!(drive = drive.id, "cannot register drives at Core: no product of type storage");
                 return Ok(());
             };

@@ -14,7 +14,7 @@ use countersign_keys::store::registry::NotChanged;
 use crate::http::reply::Refusal;
 use crate::state::Server;
 use crate::turns::Asker;
-use countersign_config::{Config, Drive};
+use countersign_config::Drive;
 use countersign_ipc::server_protocol::{
     DriveTable, DrivesReport, Empty, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive,
 };
@@ -25,7 +25,8 @@ pub(crate) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport)
     if ids.len() > DRIVES_MAX {
         return Err(Refusal::bad_request(format!("an account has at most {DRIVES_MAX} drives")));
     }
-    ids.retain(|id| configured(&server.config, id).is_some());
+    let served = server.config.served();
+    ids.retain(|id| configured(&served.drives, id).is_some());
     let usernames = server.records.usernames(uid)?;
     let records = Arc::clone(&server.records);
     let work = move || {
@@ -75,7 +76,7 @@ pub(crate) async fn remove(server: &Arc<Server>, uid: Uid, removed: RemovedDrive
 
 /// Checks that the account acts for its own user, and on a drive that users may create.
 fn may_make(server: &Server, uid: Uid, username: &Username, id: &str) -> Result<(), Refusal> {
-    if !configured(&server.config, id).is_some_and(|(drive, _)| drive.is_made()) {
+    if !configured(&server.config.served().drives, id).is_some_and(|(drive, _)| drive.is_made()) {
         return Err(Refusal::bad_request("users cannot create a drive with this id"));
     }
     if !server.records.usernames(uid)?.contains(username) {
@@ -85,6 +86,6 @@ fn may_make(server: &Server, uid: Uid, username: &Username, id: &str) -> Result<
 }
 
 /// The configured drive to which an id belongs, and the title for that id.
-pub(crate) fn configured<'c>(config: &'c Config, id: &str) -> Option<(&'c Drive, String)> {
-    config.drives.iter().find_map(|drive| Some((drive, drive.title_of(id)?)))
+pub(crate) fn configured<'c>(drives: &'c [Drive], id: &str) -> Option<(&'c Drive, String)> {
+    drives.iter().find_map(|drive| Some((drive, drive.title_of(id)?)))
 }

@@ -173,15 +173,32 @@ struct ListedCategory {
     accounting: Accounting,
 }
 
-/// Tries until the products are registered, or until only the operator can help.
+/// Registers the products at the start and after each reload, until the server ends.
 pub(crate) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
+    let mut reloads = server.reloads.subscribe();
+    loop {
+        tokio::select! {
+            () = register_now(&server, &core) => {
+                // An error means that the server ends.
+                if reloads.changed().await.is_err() {
+                    return;
+                }
+            }
+            Ok(()) = reloads.changed() => {} // registers the new ones instead
+        }
+    }
+}
+
+/// Tries until the products are registered, or until only the operator can help.
+async fn register_now(server: &Server, core: &CoreCalls) {
     let mut wait = WAIT_MIN;
     loop {
+        let served = server.config.served();
         match server.clock.now() {
             Err(failure) => log_failure("postponed the registration of products", &failure),
-            Ok(now) => match register(&server.config.provider.id, &server.config.products, &core, now).await {
+            Ok(now) => match register(&server.config.provider.id, &served.products, core, now).await {
                 Ok(()) => {
-                    tracing::info!(products = server.config.products.len(), "registered products at Core");
+                    tracing::info!(products = served.products.len(), "registered products at Core");
                     return;
                 }
                 Err(failure @ RegistrationFailure::Changed { .. }) => {

@@ -22,19 +22,19 @@ pub(crate) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
             return json!({ "responses": [] });
         }
     };
-    let config = &server.config;
-    let made = config.drives.iter().find(|drive| drive.is_made());
-    let made = made.and_then(|drive| drive.product_among(&config.products));
+    let (config, served) = (&server.config, server.config.served());
+    let made = served.drives.iter().find(|drive| drive.is_made());
+    let made = made.and_then(|drive| drive.product_among(&served.products));
     let jobs = config.slurm.as_ref().map(|slurm| slurm.operator);
     let offered = |product: &Product| Offered {
-        terminals: config.terminals,
+        terminals: served.terminals,
         jobs,
         web: config.gateway.web.is_some(),
         links: config.gateway.links.is_some(),
         load: jobs.and_then(|_| load(&server.jobs.queue(), product)),
         drives_can_be_made: made.is_some_and(|made| made.name == product.name),
     };
-    let products = config.products.iter().filter(|product| product.kind == wanted);
+    let products = served.products.iter().filter(|product| product.kind == wanted);
     let responses: Vec<Value> =
         products.map(|product| support(&reference(server, product), offered(product))).collect();
     json!({ "responses": responses })
@@ -102,14 +102,20 @@ fn link_products(server: &Server) -> Vec<Value> {
     let Some(hosts) = config.gateway.links.as_ref().filter(|_| config.slurm.is_some()) else { return Vec::new() };
     let (prefix, suffix) = hosts.affixes();
     let support = |product: &Product| json!({ "domainPrefix": prefix, "domainSuffix": suffix, "product": reference(server, product) });
-    config.products.iter().filter(|product| product.kind == ProductKind::Ingress).map(support).collect()
+    config.served().products.iter().filter(|product| product.kind == ProductKind::Ingress).map(support).collect()
 }
 
 /// The products of licences. Without jobs there is nothing to use one.
 fn licence_products(server: &Server) -> Vec<Value> {
     let config = &server.config;
     let is_offered = |product: &&Product| product.kind == ProductKind::License && config.slurm.is_some();
-    config.products.iter().filter(is_offered).map(|product| json!({ "product": reference(server, product) })).collect()
+    config
+        .served()
+        .products
+        .iter()
+        .filter(is_offered)
+        .map(|product| json!({ "product": reference(server, product) }))
+        .collect()
 }
 
 fn storage_support(product: &Value, offered: Offered) -> Value {
@@ -239,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn a_load_that_is_not_known_is_not_told() {
         let test = TestServer::new(PRODUCTS);
-        let small = &test.server.config.products[0];
+        let small = &test.server.config.served().products[0];
         assert_eq!(load(&queue(2, true, &[]), small), Some(Load::Available));
         assert_eq!(load(&queue(2, true, &["normal"]), small), Some(Load::Busy));
         assert_eq!(load(&queue(2, true, &["urgent"]), small), Some(Load::Available));

@@ -108,14 +108,14 @@ pub(crate) async fn launch(
             ));
         }
     };
-    if !server.maintenance.admits(&username) {
+    if !server.config.served().maintenance.admits(&username) {
         return Err(Refusal::new(ErrorCode::Maintenance, ErrorCode::Maintenance.why()));
     }
     server.record(&AuditedAction { username: Some(&username), ..*action })?;
     if matches!(server.config.instances.launch, Launch::Static(_)) {
         return Ok(());
     }
-    let uid_min = server.config.instances.uid_min;
+    let uid_min = server.config.served().uid_min;
     let accounts = server.accounts.clone();
     let checked = blocking(move || Ok(accounts.check(connection.uid, Some(&connection.account), uid_min))).await?;
     let account = checked.map_err(|rejection| {

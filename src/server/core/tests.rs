@@ -439,7 +439,7 @@ const WITH_PRODUCTS: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage
 impl TestServer {
     async fn register_products(&self, calls: &CoreCalls) -> Result<(), RegistrationFailure> {
         let config = &self.server.config;
-        product_registration::register(&config.provider.id, &config.products, calls, at(0)).await
+        product_registration::register(&config.provider.id, &config.served().products, calls, at(0)).await
     }
 }
 
@@ -480,8 +480,9 @@ async fn c02_a_category_never_changes_its_accounting() {
         let before = control.products();
         let changed = TestServer::new(&WITH_PRODUCTS.replace(was, is));
         let provider = &changed.server.config.provider.id;
-        let refused =
-            product_registration::register(provider, &changed.server.config.products, &calls, at(0)).await.unwrap_err();
+        let refused = product_registration::register(provider, &changed.server.config.served().products, &calls, at(0))
+            .await
+            .unwrap_err();
         assert!(matches!(&refused, RegistrationFailure::Changed { category, .. } if category == "cluster"), "{is}");
         assert!(refused.to_string().contains("new category"), "{refused}");
         assert_eq!(control.products(), before, "{is}");

@@ -110,7 +110,6 @@ async fn run_at(server: &Arc<Server>, core: &CoreCalls, pace: Pace) {
 struct Link<'s> {
     server: &'s Arc<Server>,
     pace: Pace,
-    categories: BTreeSet<&'s str>,
     frames: Frames,
     /// Reasons for which a project was skipped, each logged once.
     said: BTreeSet<UnusableProject>,
@@ -122,15 +121,7 @@ struct Link<'s> {
 
 impl<'s> Link<'s> {
     fn new(server: &'s Arc<Server>, pace: Pace) -> Self {
-        Self {
-            server,
-            pace,
-            categories: server.config.products.iter().map(|product| product.category.as_str()).collect(),
-            frames: Frames::default(),
-            said: BTreeSet::new(),
-            is_replayed: false,
-            handled: None,
-        }
+        Self { server, pace, frames: Frames::default(), said: BTreeSet::new(), is_replayed: false, handled: None }
     }
 
     /// Listens until all events are due again, or the connection fails.
@@ -198,7 +189,9 @@ impl<'s> Link<'s> {
             match event {
                 Event::Project(project) => membership::take_up(self.server, &project).await?,
                 Event::Wallet(wallet) => {
-                    if self.server.wallets.take_up(wallet, &self.categories) {
+                    let served = self.server.config.served();
+                    let categories = served.products.iter().map(|product| product.category.as_str()).collect();
+                    if self.server.wallets.take_up(wallet, &categories) {
                         tracing::debug!("took up a wallet");
                     }
                 }

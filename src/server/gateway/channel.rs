@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 
 use super::invalidations::{ACK_MAX, Invalidation};
 use countersign_ipc::alarm::Alarm;
-use countersign_ipc::gateway_protocol::{Answer, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey};
+use countersign_ipc::gateway_protocol::{
+    Answer, Ended, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey,
+};
 
 /// Messages read and not yet answered. The gateway waits for its answers, so there are as many as
 /// it has requests without a cached key.
@@ -60,8 +62,8 @@ pub(crate) trait QueryHandler {
     fn used(&self, keys: &[UsedKey]);
     /// Takes up an alarm of the gateway.
     fn alarmed(&self, alarm: Alarm, count: u64);
-    /// Called when the gateway serves its sockets.
-    fn gateway_is_ready(&self);
+    /// Called when the gateway serves its sockets. Returns what it has to know first.
+    fn gateway_is_ready(&self) -> Option<Ended>;
 }
 
 /// Converses until one side ends it. Also returns the invalidations that were sent and not
@@ -132,10 +134,14 @@ where
                     queries.alarmed(alarm, count);
                     Ok(())
                 }
-                Some(Ok(FromGateway::Ready)) => {
-                    queries.gateway_is_ready();
-                    Ok(())
-                }
+                Some(Ok(FromGateway::Ready)) => match queries.gateway_is_ready() {
+                    Some(ended) => {
+                        let (ack, _not_waited_for) = oneshot::channel();
+                        let message = open.number(Invalidation { ended, ack });
+                        say(&mut writer, &message).await
+                    }
+                    None => Ok(()),
+                },
                 Some(Err(disconnect)) => Err(disconnect),
                 None => Err(Disconnect::Closed),
             },
@@ -230,7 +236,9 @@ mod tests {
         fn used(&self, _: &[UsedKey]) {}
         fn alarmed(&self, _: Alarm, _: u64) {}
 
-        fn gateway_is_ready(&self) {}
+        fn gateway_is_ready(&self) -> Option<Ended> {
+            None
+        }
     }
 
     /// Completes its launches when there is a permit for each.
@@ -259,7 +267,9 @@ mod tests {
         fn used(&self, _: &[UsedKey]) {}
         fn alarmed(&self, _: Alarm, _: u64) {}
 
-        fn gateway_is_ready(&self) {}
+        fn gateway_is_ready(&self) -> Option<Ended> {
+            None
+        }
     }
 
     fn alice() -> Username {
@@ -281,9 +291,14 @@ mod tests {
     async fn disconnect_after(said: &[u8]) -> Disconnect {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (_invalidations, mut receiver) = invalidations();
-        theirs.write_all(said).await.unwrap();
-        theirs.shutdown().await.unwrap();
-        converse(ours, &Silent, &mut receiver, &mut std::future::pending()).await.0
+        let says = async {
+            // It may be given up before it has said all.
+            let _ = theirs.write_all(said).await;
+            let _ = theirs.shutdown().await;
+        };
+        let mut never = std::future::pending();
+        let (talk, ()) = tokio::join!(converse(ours, &Silent, &mut receiver, &mut never), says);
+        talk.0
     }
 
     #[tokio::test]

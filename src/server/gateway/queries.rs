@@ -17,11 +17,12 @@ use crate::connections::expiry::Standing;
 use crate::core::service_calls;
 use crate::http::reply::Refusal;
 use crate::passkeys;
+use crate::reload;
 use crate::state::{Server, log_failure};
-use countersign_config::{Launch, StaticAddress};
+use countersign_config::{Launch, Role, StaticAddress};
 use countersign_ipc::alarm::Alarm;
 use countersign_ipc::gateway_protocol::{
-    Answer, Health, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts,
+    Answer, Ended, Health, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts,
 };
 
 /// Granularity of a key's last use, in seconds, and so how often it is written at most. It tells
@@ -112,8 +113,11 @@ impl QueryHandler for StoreQueryHandler {
         self.server.alarms.heard(alarm, count);
     }
 
-    fn gateway_is_ready(&self) {
+    /// The gateway read the file when it started, which may have been edited since the last reload.
+    fn gateway_is_ready(&self) -> Option<Ended> {
         tracing::info!("ready");
+        let is_as_it_is_in_force = self.server.config.is_edited(Role::Server) == Some(false);
+        if is_as_it_is_in_force { None } else { reload::rules(&self.server) }
     }
 }
 

@@ -273,7 +273,7 @@ impl Within<'_> {
 /// Handles one request that the gateway forwards.
 async fn service(server: Arc<Server>, request: Request<Incoming>) -> Reply {
     let route = Method::parse(request.method().as_str())
-        .and_then(|method| server.config.calls.route(method, request.uri().path()).cloned());
+        .and_then(|method| server.config.served().calls.route(method, request.uri().path()).cloned());
     match route {
         Some(Route::Public(call)) => public(&server, call, request).await,
         Some(Route::Private(Lane::Service(call))) => private(&server, call, request).await,

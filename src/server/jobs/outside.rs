@@ -110,7 +110,7 @@ async fn owners(server: &Arc<Server>, uids: BTreeSet<Uid>, now: Timestamp) -> BT
 /// Whether a user is connected to this account.
 fn owns(server: &Server, username: &Username, uid: Uid, now: Timestamp) -> Result<bool, StoreFailure> {
     let Standing::InForce(connection) = server.standing(username, now)? else { return Ok(false) };
-    let uid_min = server.config.instances.uid_min;
+    let uid_min = server.config.served().uid_min;
     Ok(connection.uid == uid && server.accounts.check(uid, Some(&connection.account), uid_min).is_ok())
 }
 

@@ -216,8 +216,8 @@ async fn prepare(
     commands: &Commands,
     Begun { row, username, .. }: &Begun,
 ) -> Result<Option<Registration>, SlurmFailure> {
-    let config = &server.config;
-    let Some(product) = product_of(&config.products, row) else { return Ok(None) };
+    let (config, served) = (&server.config, server.config.served());
+    let Some(product) = product_of(&served.products, row) else { return Ok(None) };
     let Some(found) = commands.begun(row.id).await?.filter(|found| found.uid == row.uid && !found.is_marked) else {
         return Ok(None);
     };

@@ -86,7 +86,7 @@ async fn v76_c03_a_token_of_cores_that_only_the_time_makes_bad_is_told_on_the_so
 #[tokio::test]
 async fn v76_c03_a_refused_call_is_the_last_word_of_its_socket() {
     let test = TestGateway::new().await;
-    test.gateway.maintenance.set(Maintenance::ForAllBut(Default::default()));
+    test.gateway.rules.change(|rules| rules.maintenance = Maintenance::ForAllBut(Default::default()));
     for (target, message) in
         [(SEARCH.to_owned(), message("x", None)), (SEARCH.replace(SEARCH_BARE, FOLLOW), follow(None))]
     {
@@ -94,7 +94,7 @@ async fn v76_c03_a_refused_call_is_the_last_word_of_its_socket() {
         socket.say(&message).await;
         assert_eq!(socket.refusal().await, (404, "MAINTENANCE".to_owned()), "{target}");
     }
-    test.gateway.maintenance.set(Maintenance::None);
+    test.gateway.rules.change(|rules| rules.maintenance = Maintenance::None);
     let began = tokio::time::Instant::now();
     for (target, message) in
         [(SEARCH.to_owned(), message("x", None)), (SEARCH.replace(SEARCH_BARE, FOLLOW), follow(None))]
@@ -113,7 +113,7 @@ async fn v76_c03_a_refused_call_is_the_last_word_of_its_socket() {
 
 #[tokio::test]
 async fn v76_c03_one_users_unsigned_searches_take_no_place_for_long() {
-    let test = TestGateway::changed(|gateway| gateway.deposit_wait = Duration::ZERO).await;
+    let test = TestGateway::changed(|gateway| gateway.rules.change(|rules| rules.deposit_wait = Duration::ZERO)).await;
     for number in 0..PLACES * 4 {
         let mut socket = test.search().await;
         socket.say(&message("x", None)).await;

@@ -236,7 +236,7 @@ async fn a_message_in_maintenance_is_refused_on_a_socket_that_is_open() {
     let test = TestGateway::new().await;
     let mut socket = test.search().await;
     assert_eq!(socket.verdict(&message("x", Some(&test.sign_search("x")))).await.0, 200);
-    test.gateway.maintenance.set(Maintenance::ForAllBut(Default::default()));
+    test.gateway.rules.change(|rules| rules.maintenance = Maintenance::ForAllBut(Default::default()));
     assert_eq!(socket.verdict(&message("y", Some(&test.sign_search("y")))).await, (404, "MAINTENANCE".to_owned()));
     assert_eq!(test.sockets.heard().len(), 1);
 }

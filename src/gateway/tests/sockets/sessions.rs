@@ -124,7 +124,7 @@ async fn v52_a_proof_in_the_query_opens_a_shell_at_once_and_an_upload() {
 
 #[tokio::test]
 async fn where_a_site_asks_for_no_proof_the_token_opens_once() {
-    let test = TestGateway::changed(|gateway| gateway.proof = ProofNeed::Off).await;
+    let test = TestGateway::changed(|gateway| gateway.rules.change(|rules| rules.proof = ProofNeed::Off)).await;
     let token = test.token(SHELL_CALL);
     let mut socket = test.open(&shell(&token), &[]).await.unwrap();
     echo(&mut socket, Message::Text(initialise(&token, None).to_string().into())).await;

@@ -215,7 +215,7 @@ async fn during_maintenance_nobody_s_instance_is_launched_but_those_on_the_list(
     let text = std::fs::read_to_string(&file).unwrap();
     let reload = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        test.server.maintenance.reload(&file, countersign_config::Role::Server)
+        test.server.config.reload(countersign_config::Role::Server)
     };
     assert!(reload(&text.replace("bob#2", "")).is_err(), "a broken file changes nothing");
     assert_eq!(status(test.core(ServiceCall::Init, "alice#1").await).1, "MAINTENANCE");
