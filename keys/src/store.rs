@@ -27,6 +27,7 @@ pub mod tasks;
 mod ticket_limits;
 pub mod tickets;
 mod typed;
+pub mod usage;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,11 +80,15 @@ pub enum Table {
     EndedJobs,
     /// By Core's id: [`projects::ProjectRecord`].
     Projects,
+    /// By Slurm's number and the uid, both big-endian: [`usage::JobUsage`].
+    Usages,
+    /// By category, a zero byte, the owner's kind and name: [`usage::UsageTotal`].
+    UsageTotals,
 }
 
 impl Table {
     /// Every table. An implementation keeps them apart.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -105,6 +110,8 @@ impl Table {
         Self::Licences,
         Self::EndedJobs,
         Self::Projects,
+        Self::Usages,
+        Self::UsageTotals,
     ];
 
     /// Whether the seal covers it ([`seal`]): every table except the one that is not written
@@ -139,6 +146,8 @@ impl Table {
             Self::Licences => "licences",
             Self::EndedJobs => "ended_jobs",
             Self::Projects => "projects",
+            Self::Usages => "usages",
+            Self::UsageTotals => "usage_totals",
         }
     }
 }

@@ -33,5 +33,6 @@ mod support;
 mod tasks;
 mod ticket_limits;
 mod together;
+mod usage;
 mod user_side;
 mod wycheproof;

@@ -22,6 +22,7 @@ mod resources;
 pub mod rewriting;
 mod socket;
 mod tasks;
+mod usage;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub use self::request::{Bearer, Request, username_header};
 pub use self::resource_deed::{Resource, ResourceDeed};
 pub use self::resources::RegisteredDrive;
 pub use self::tasks::ShownTask;
+pub use self::usage::{BookedUsage, Usage};
 
 use self::process::Process;
 use crate::line::Line;

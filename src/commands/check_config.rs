@@ -20,7 +20,7 @@ use crate::commands::text::{moment, span};
 use countersign_config::{
     Accept, Applications, Asks, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep,
     Launch, LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator,
-    Product, ProductKind, Projects, Sandbox, Served, Slurm, SshKeysOf, Terminals, V1, WebHosts, show_size,
+    Product, ProductKind, Projects, Sandbox, Served, Slurm, SshKeysOf, Terminals, UsageReports, V1, WebHosts, show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
@@ -122,6 +122,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         mapping,
         slurm,
         projects,
+        accounting,
         applications,
         ipc,
         state,
@@ -271,6 +272,7 @@ fn account_of(config: &Config) -> Vec<Line> {
     }));
     lines.push(line("jobs", jobs_in_words(slurm.as_ref())));
     lines.push(line("projects", projects_in_words(projects.as_ref())));
+    lines.push(line("usage", usage_in_words(accounting.as_ref())));
     lines.push(line("web interfaces", web_in_words(gateway.web.as_ref())));
     lines.push(line("public links", links_in_words(gateway.links.as_ref(), products)));
     let ssh_keys = match ssh.keys {
@@ -338,6 +340,17 @@ fn projects_in_words(projects: Option<&Projects>) -> String {
     format!(
         "of UCloud's have the members whom an administrator admits; UCloud removes {} an hour of each, and {} of all",
         removals.each_hour, removals.all_hour
+    )
+}
+
+fn usage_in_words(reports: Option<&UsageReports>) -> String {
+    let Some(UsageReports { every }) = reports else {
+        return "is not reported to UCloud: there is no [accounting]".to_owned();
+    };
+    format!(
+        "of jobs is reported to UCloud every {} s, as Slurm's accounting has it: without slurmdbd nothing is known, \
+         and nothing is reported",
+        every.as_secs()
     )
 }
 
@@ -525,6 +538,14 @@ fn remarks(config: &Config) -> Vec<String> {
         && let Some(idle) = products.iter().find(needs_jobs)
     {
         remarks.push(format!("there is no [slurm], so the product {} is offered to no job", idle.name));
+    }
+    if config.accounting.is_some() {
+        if core.refresh_token.is_none() {
+            remarks.push("without core.refresh_token no usage is reported".to_owned());
+        }
+        if slurm.is_none() {
+            remarks.push("there is no [slurm], so no usage of jobs is reported".to_owned());
+        }
     }
     remarks.extend(slurm.as_ref().and_then(missing_programs));
     remarks

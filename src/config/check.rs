@@ -3,6 +3,7 @@
 //! A function that returns `None` has reported why. [`Config::check`] returns a [`Config`] only
 //! without a problem.
 
+mod accounting;
 mod applications;
 mod audit;
 mod findings;
@@ -94,6 +95,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let drives = served::drives(file.drives, &products, findings);
     let slurm = slurm::slurm(file.slurm, &drives, site, findings);
     let projects = projects::projects(file.projects, findings);
+    let accounting = accounting::accounting(file.accounting, findings);
     let ssh = served::ssh(&file.ssh);
     let terminals = served::terminals(&file.terminals);
     let applications = applications::applications(file.applications, site, findings);
@@ -131,6 +133,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         mapping: mapping?,
         slurm: slurm.map_or(Some(None), |slurm| slurm.map(Some))?,
         projects: projects.map_or(Some(None), |projects| projects.map(Some))?,
+        accounting: accounting?,
         applications: applications?,
         ipc: ipc?,
         state: state?,

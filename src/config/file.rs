@@ -41,6 +41,7 @@ table! {
         products: Vec<Spanned<ProductTable>>,
         slurm: Option<SlurmTable>,
         projects: Option<ProjectsTable>,
+        accounting: Option<AccountingTable>,
         ssh: SshTable,
         terminals: TerminalsTable,
         applications: ApplicationsTable,
@@ -220,6 +221,13 @@ table! {
     ProjectsTable {
         removals_an_hour: Typed<i64>,
         removals_an_hour_in_all: Typed<i64>,
+    }
+}
+
+table! {
+    /// `[accounting]`
+    AccountingTable {
+        every_s: Typed<i64>,
     }
 }
 

@@ -7,6 +7,7 @@
 //! [`SecretFile`].
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
+mod accounting;
 pub mod admin_file;
 mod brand;
 mod check;
@@ -53,6 +54,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::current::Current;
 
+pub use crate::accounting::UsageReports;
 pub use crate::brand::{Brand, Contact, Logo, LogoKind};
 pub use crate::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME, PlainName, UserDrives};
 pub use crate::licence::Licence;
@@ -98,6 +100,8 @@ pub struct Config {
     pub slurm: Option<Slurm>,
     /// `[projects]`; `None` if this provider takes no part in UCloud's projects.
     pub projects: Option<Projects>,
+    /// `[accounting]`; `None` if UCloud is told of no usage.
+    pub accounting: Option<UsageReports>,
     pub applications: Applications,
     /// The server's socket for local processes.
     pub ipc: Ipc,

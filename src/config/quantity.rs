@@ -82,6 +82,9 @@ pub(super) const REMOVALS_AN_HOUR_IN_ALL: Range = Range { min: 0, max: 100_000, 
 /// In hours: a week by default, a year at most.
 pub(super) const TIME_MAX_H: Range = Range { min: 1, max: 8_760, default: 168 };
 
+/// Each look asks slurmdbd for every job under way; users see at UCloud what they used this late.
+pub(super) const ACCOUNTING_EVERY_S: Range = Range { min: 1, max: 86_400, default: 300 };
+
 /// Parses a size: a whole number and its unit, such as `1 MiB`.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_once(' ')?;

@@ -7,7 +7,7 @@
 mod begun;
 pub(crate) mod choice_table;
 pub(crate) mod choices;
-mod core_calls;
+pub(crate) mod core_calls;
 pub(crate) mod decide;
 mod forecast;
 pub(crate) mod operator;

@@ -5,6 +5,7 @@
 //! the gateway can only query, and an instance is identified by its uid.
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
+mod accounting;
 mod alarms;
 mod applications;
 mod audit;
@@ -338,6 +339,7 @@ async fn tell_core(server: Arc<Server>, core: CoreCalls) {
         events::connection::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::reconcile::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::register::run(Arc::clone(&server), Arc::clone(&core)),
+        accounting::reporter::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::teller::run(server, core)
     );
 }

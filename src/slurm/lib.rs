@@ -21,6 +21,7 @@ mod squeue;
 mod state;
 mod submission;
 mod tag;
+mod usage;
 #[cfg(test)]
 mod versions;
 
@@ -39,3 +40,4 @@ pub use crate::submission::{
     ExtraOption, SCRIPT_MAX, STDERR, STDOUT, Script, ScriptRejection, Submission, SubmitFailure,
 };
 pub use crate::tag::TAG_LENGTH;
+pub use crate::usage::{Allocated, Run};

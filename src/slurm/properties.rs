@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::outcome::Outcome;
 use crate::program::Program;
-use crate::{accounts, failure, sacct, sinfo, squeue, tag};
+use crate::{accounts, failure, sacct, sinfo, squeue, tag, usage};
 
 /// Bytes that are often almost a table.
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -27,6 +27,7 @@ proptest! {
         for record in sacct::records(&text).rows {
             let _outcome = Outcome::of_record(&record);
         }
+        let _runs = usage::runs(&text);
         let _partitions = sinfo::partitions(&text);
         let _accounts = accounts::accounts(&text);
         let _job = tag::in_answer(Program::Squeue, &text, uid, &["tag"].into());

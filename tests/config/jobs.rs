@@ -125,3 +125,14 @@ fn programs_that_users_run_are_not_replaced_by_others() {
         said(&site).contains("has no sbatch, squeue, sacct, scancel, srun, scontrol, sinfo: no job can be started")
     );
 }
+
+#[test]
+fn usage_is_reported_only_where_the_configuration_says_so() {
+    check("every_s = 120", "every_s = 0", "accounting.every_s: is not between 1 and 86400");
+    let site = ConfigFixture::new();
+    assert!(
+        said(&site).contains("usage        of jobs is reported to UCloud every 120 s, as Slurm's accounting has it")
+    );
+    site.flip("[accounting]\nevery_s = 120\n", "");
+    assert!(said(&site).contains("usage        is not reported to UCloud: there is no [accounting]"));
+}

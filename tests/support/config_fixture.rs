@@ -102,6 +102,9 @@ show_outside = true
 removals_an_hour = 7
 removals_an_hour_in_all = 70
 
+[accounting]
+every_s = 120
+
 [ssh]
 keys = true
 in_drives = true

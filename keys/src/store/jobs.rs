@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::{NotChanged, Registry};
 use super::typed::put;
+use super::usage::JobUsage;
 use super::{Store, StoreFailure, Table, decode};
 use crate::identity::{CoreJobId, LinkName, Project, Uid, Username};
 use crate::session::InterfaceKind;
@@ -126,6 +127,13 @@ impl Job {
             updates: 0,
             end: None,
         }
+    }
+
+    /// Its usage, of which nothing is known yet.
+    #[must_use]
+    pub fn usage(&self) -> JobUsage {
+        let Self { core_id, slurm_id, uid, username, project, submitted, recorded, .. } = self;
+        JobUsage::new((*slurm_id, *uid), core_id, username, project.as_ref(), *submitted, *recorded)
     }
 }
 

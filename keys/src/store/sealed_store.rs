@@ -268,7 +268,9 @@ fn revocations(
         | Table::LinkIds
         | Table::Licences
         | Table::EndedJobs
-        | Table::Projects => Ok(Vec::new()),
+        | Table::Projects
+        | Table::Usages
+        | Table::UsageTotals => Ok(Vec::new()),
     }
 }
 

@@ -28,11 +28,12 @@ use super::process::Process;
 use super::products::Products;
 use super::resources::{RegisteredDrive, TakenId};
 use super::tasks::{ShownTask, Tasks};
+use super::usage::Usage;
 use crate::site::{Body, Pages, json as reply};
 use crate::{CoreKeys, Fault, TestCertificate, jws, now};
 
-/// Larger than any body that a provider sends here.
-const BODY_MAX: usize = 64 * 1024;
+/// Larger than any body that a provider sends here: 500 reports of usage.
+const BODY_MAX: usize = 512 * 1024;
 
 /// The path at which a provider gets its token.
 const REFRESH: &str = "/auth/providers/refresh";
@@ -94,6 +95,7 @@ struct Shared {
     events: Events,
     products: Products,
     tasks: Tasks,
+    usage: Usage,
 }
 
 impl std::fmt::Debug for Control {
@@ -160,6 +162,7 @@ impl Control {
             events: Events::default(),
             products: Products::default(),
             tasks: Tasks::default(),
+            usage: Usage::default(),
         });
         let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&shared)));
         Ok(Self { address, origin, refresh_token, shared, accepting })
@@ -265,6 +268,12 @@ impl Control {
     /// Forgets a job, as Core does when the provider's answer to its creation came too late.
     pub fn remove_job(&self, id: &str) {
         self.shared.process.jobs.remove(id);
+    }
+
+    /// The usage that the provider has reported.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        &self.shared.usage
     }
 
     /// All tasks, as a user sees one whose number the user knows.
@@ -441,6 +450,9 @@ impl Shared {
             }
             ("POST", "/api/providers/resources/checkExistence") if self.is_known(bearer) => {
                 reply(StatusCode::OK, &self.process.jobs.check_existence(&body))
+            }
+            ("POST", "/api/accounting/v2/reportUsage") if self.is_known(bearer) => {
+                self.usage.answer(self.keys.provider(), &self.products, &body)
             }
             ("POST", "/api/tasks") => self.task(bearer, self.tasks.create(&body)),
             ("POST", "/api/tasks/postStatus") => self.task(bearer, self.tasks.post_status(&body)),

@@ -48,6 +48,13 @@ impl Products {
         Some(json!({}))
     }
 
+    /// Whether a category is free to use; `None` if no product of it is registered.
+    pub(super) fn is_free(&self, category: &str) -> Option<bool> {
+        let products = self.all();
+        let product = products.iter().find(|product| product.pointer("/category/name") == Some(&category.into()))?;
+        Some(product.pointer("/category/freeToUse").and_then(Value::as_bool).unwrap_or(false))
+    }
+
     /// One product a page, so that every reader must ask for the next page.
     pub(super) fn browse(&self, query: &str) -> Value {
         let next = query.split('&').find_map(|pair| pair.strip_prefix("next="));

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use crate::core::client::CoreFailure;
 
 pub(super) const UPDATE: &str = "/api/jobs/control/update";
-pub(super) const RETRIEVE: &str = "/api/jobs/control/retrieve";
+pub(crate) const RETRIEVE: &str = "/api/jobs/control/retrieve";
 pub(super) const REGISTER: &str = "/api/jobs/control/register";
 pub(super) const BROWSE: &str = "/api/jobs/control/browse";
 pub(super) const CHECK_EXISTENCE: &str = "/api/providers/resources/checkExistence";
 
 /// Longest answer about one job, in bytes: its parameters have a whole script.
-pub(super) const JOB_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(crate) const JOB_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Longest page of jobs, in bytes.
 pub(super) const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -107,15 +107,17 @@ pub(super) struct Existence {
 }
 
 #[derive(Deserialize)]
-pub(super) struct JobAtCore {
-    pub(super) owner: Owner,
+pub(crate) struct JobAtCore {
+    pub(crate) owner: Owner,
     pub(super) status: StatusAtCore,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Owner {
-    pub(super) created_by: String,
+pub(crate) struct Owner {
+    pub(crate) created_by: String,
+    #[serde(default)]
+    pub(crate) project: Option<String>,
 }
 
 #[derive(Deserialize)]

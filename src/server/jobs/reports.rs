@@ -99,6 +99,7 @@ pub(super) async fn add(server: &Arc<Server>, call: &str, job: Job) -> Result<()
     let action = AuditedAction::of(&asker, call);
     server.record(&AuditedAction { username: Some(&job.username), note: Some(&note), ..action })?;
     let (records, added) = (Arc::clone(&server.records), job.clone());
+    let is_accounted = server.config.accounting.is_some();
     let work = move || {
         records.add_job(&added, &others).map_err(|not_added| match not_added {
             NotChanged::Rejected(JobRejection::Exists) => {
@@ -106,7 +107,12 @@ pub(super) async fn add(server: &Arc<Server>, call: &str, job: Job) -> Result<()
             }
             NotChanged::Rejected(JobRejection::TooMany) => Refusal::too_many(JobRejection::TooMany.to_string()),
             NotChanged::Failed(failure) => failure.into(),
-        })
+        })?;
+        // Before the job can end. If the server ends here, the reporter takes the job up.
+        if is_accounted {
+            records.add_usage(&added.usage())?;
+        }
+        Ok(())
     };
     server.blocking(Asker::Account(uid), work).await?;
     let tracked = Tracked::new(job);

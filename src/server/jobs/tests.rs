@@ -6,6 +6,7 @@ mod outages;
 mod outside_tests;
 mod reconcile_tests;
 mod targets;
+mod usage_tests;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
