@@ -20,7 +20,8 @@ use crate::commands::text::{moment, span};
 use countersign_config::{
     Accept, Applications, Asks, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep,
     Launch, LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator,
-    Product, ProductKind, Projects, Sandbox, Served, Slurm, SshKeysOf, Terminals, UsageReports, V1, WebHosts, show_size,
+    Product, ProductKind, Projects, Sandbox, Served, Slurm, SshKeysOf, Terminals, UsageReports, V1, WebHosts,
+    show_size,
 };
 use countersign_os::clock::Clock;
 use countersign_os::log::Chain;
