@@ -105,3 +105,20 @@ async fn requests_go_on_while_everything_is_reloaded_again_and_again() {
             .await;
     }
 }
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn an_instance_ends_after_the_new_idle_time_and_the_next_request_starts_another() {
+    let centre = TestSite::open().await;
+    let start = fs::read_to_string(&centre.config).unwrap();
+    let alice = centre.connect("alice").await;
+    centre.edit(&start.replace("launch = \"sudo\"", "launch = \"sudo\"\nidle_stop_s = 10"), "");
+    centre.reload();
+    centre.until_said("instances.idle_stop_s").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+    let first = centre.pid(Part::Instance("alice"));
+    centre.until("it is idle, and ends", async || centre.pid(Part::Instance("alice")).is_none()).await;
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+    let next = centre.pid(Part::Instance("alice"));
+    assert!(next.is_some() && next != first);
+}

@@ -190,7 +190,11 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
         let gateway = Arc::new(gateway(&config, Arc::clone(&key_cache), opened)?);
         let key_in_use = key.clone();
         let tls = key.clone().map(tls::acceptor).transpose()?;
-        let renewable = Renewable { rules: Arc::clone(&gateway.rules), tls: config.gateway.tls.clone().zip(key) };
+        let renewable = Renewable {
+            rules: Arc::clone(&gateway.rules),
+            upstreams: Arc::clone(&gateway.upstreams),
+            tls: config.gateway.tls.clone().zip(key),
+        };
         // An operator who signals the process group means the server, which sends the gateway what
         // changed.
         let _ignored_from_here_on = signal(SignalKind::hangup())?;

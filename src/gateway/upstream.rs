@@ -15,7 +15,7 @@ mod upgrade;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use countersign_keys::identity::Uid;
@@ -72,6 +72,9 @@ struct Idle {
     /// longer than all else here.
     by_address: HashMap<usize, Vec<Connection>>,
     count: usize,
+    /// Addresses of instances that have ended. A weak reference keeps the location from being used
+    /// again.
+    gone: HashMap<usize, Weak<InstanceAddress>>,
 }
 
 impl Upstreams {
@@ -101,6 +104,15 @@ impl Upstreams {
             .map_err(|_elapsed| UpstreamFailure::Connect(io::ErrorKind::TimedOut.into()))?
     }
 
+    /// Closes the idle connections to an instance that ends, and keeps no other. The instance waits
+    /// for that.
+    pub(crate) fn close(&self, address: &Arc<InstanceAddress>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.gone.insert(place_of(address), Arc::downgrade(address));
+        let closed = idle.by_address.remove(&place_of(address)).map_or(0, |kept| kept.len());
+        idle.count = idle.count.saturating_sub(closed);
+    }
+
     /// Closes connections that were idle for too long.
     pub(crate) fn sweep(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,6 +121,7 @@ impl Upstreams {
             !kept.is_empty()
         });
         idle.count = idle.by_address.values().map(Vec::len).sum();
+        idle.gone.retain(|_, address| address.strong_count() > 0);
     }
 
     async fn open(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
@@ -144,7 +157,7 @@ impl Upstreams {
     fn keep(&self, mut connection: Connection) {
         connection.rest(Instant::now());
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.count >= self.idle_max {
+        if idle.count >= self.idle_max || idle.gone.contains_key(&place_of(connection.address())) {
             return;
         }
         let kept = idle.by_address.entry(place_of(connection.address())).or_default();
@@ -261,6 +274,29 @@ mod tests {
             }
         };
         tokio::join!(serving, asking);
+    }
+
+    /// An instance that ends waits until its connections are closed.
+    #[tokio::test]
+    async fn connections_to_an_instance_that_ends_are_closed_and_not_kept() {
+        let upstream = Upstream::new(own_uid());
+        let address = upstream.address();
+        let (idle, busy) = (upstream.upstreams.connect(&address).await.unwrap(), upstream.upstreams.connect(&address));
+        let busy = busy.await.unwrap();
+        let (mut of_idle, _) = upstream.listener.accept().await.unwrap();
+        let (mut of_busy, _) = upstream.listener.accept().await.unwrap();
+        upstream.upstreams.keep(idle);
+        upstream.upstreams.close(&address);
+        assert_eq!(of_idle.read(&mut [0]).await.unwrap(), 0, "closed");
+        upstream.upstreams.keep(busy);
+        assert_eq!(of_busy.read(&mut [0]).await.unwrap(), 0, "closed too");
+        // Another instance at the same path is another address.
+        let next = upstream.address();
+        upstream.upstreams.keep(upstream.upstreams.connect(&next).await.unwrap());
+        assert!(upstream.upstreams.pop(&next).is_some());
+        drop(address);
+        upstream.upstreams.sweep();
+        assert!(upstream.upstreams.idle.lock().unwrap().gone.is_empty());
     }
 
     #[tokio::test]

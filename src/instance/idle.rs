@@ -10,6 +10,10 @@ use tokio::time::Instant;
 /// How long a stopping instance waits for requests and work in progress.
 const FINISH_MAX: Duration = Duration::from_secs(30);
 
+/// How long it waits for connections without a request. The gateway closes those that are idle, and
+/// has at most 3 s of patience with a request for which it has connected.
+const CLOSE_MAX: Duration = Duration::from_secs(4);
+
 /// How often work that has outlived its request is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -20,16 +24,21 @@ pub(crate) struct IdleTimer {
     changed: Notify,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct State {
     under_way: usize,
+    connections: usize,
+    is_finishing: bool,
     idle_since: Instant,
 }
 
 impl IdleTimer {
     /// Idle from now on.
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { under_way: 0, idle_since: Instant::now() }), changed: Notify::new() }
+        Self {
+            state: Mutex::new(State { under_way: 0, connections: 0, is_finishing: false, idle_since: Instant::now() }),
+            changed: Notify::new(),
+        }
     }
 
     /// Counts a request until the value is dropped.
@@ -38,11 +47,22 @@ impl IdleTimer {
         InFlight(self)
     }
 
+    /// Counts a connection until the value is dropped.
+    pub(crate) fn connected(&self) -> Connected<'_> {
+        self.change(|state| state.connections = state.connections.saturating_add(1));
+        Connected(self)
+    }
+
+    /// Whether connections are to close after the answer under way.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.state().is_finishing
+    }
+
     /// Waits until no request has been in flight for that time and `is_busy` is false. `is_busy`
     /// tells of work that outlives its request.
     pub(crate) async fn idle_for(&self, time: Duration, is_busy: impl Fn() -> bool) {
         loop {
-            let (under_way, idle_since) = self.look();
+            let State { under_way, idle_since, .. } = self.state();
             let end = idle_since + time;
             if under_way == 0 && Instant::now() >= end && !is_busy() {
                 return;
@@ -52,24 +72,45 @@ impl IdleTimer {
         }
     }
 
+    /// Waits until no connection is open, but at most [`CLOSE_MAX`]: a request may be on its way.
+    /// Answers close their connections from now on.
+    pub(crate) async fn close(&self) {
+        self.change(|state| state.is_finishing = true);
+        let all_closed = async {
+            while self.state().connections > 0 {
+                let _ = tokio::time::timeout(LOOK_EVERY, self.changed.notified()).await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_MAX, all_closed).await;
+    }
+
     /// Waits until no request is in flight and `is_busy` is false, but at most [`FINISH_MAX`].
     pub(crate) async fn finish(&self, is_busy: impl Fn() -> bool) {
         let all_done = async {
-            while self.look().0 > 0 || is_busy() {
+            while self.state().under_way > 0 || is_busy() {
                 let _ = tokio::time::timeout(LOOK_EVERY, self.changed.notified()).await;
             }
         };
         let _ = tokio::time::timeout(FINISH_MAX, all_done).await;
     }
 
-    fn look(&self) -> (usize, Instant) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.under_way, state.idle_since)
+    fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_waiters();
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Connected<'a>(&'a IdleTimer);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.change(|state| state.connections = state.connections.saturating_sub(1));
     }
 }
 

@@ -42,6 +42,7 @@ mod websocket;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use countersign_keys::core_token::CoreTokens;
@@ -236,19 +237,26 @@ async fn serve(
     let instance = Arc::new(instance);
     let cleaning = Arc::clone(&instance);
     tokio::spawn(async move { cleaning.begin().await });
-    let serving = listener::accept(listener, key, Arc::clone(&instance), Arc::clone(&idle_timer));
+    let mut serving = pin!(listener::accept(listener, key, Arc::clone(&instance), Arc::clone(&idle_timer)));
     let is_busy = || instance.under_way() > 0 || instance.open_sessions() > 0;
+    let idle = idle_timer.idle_for(config.served().idle_stop, is_busy);
     let stop = async {
         match line {
             None => std::future::pending().await,
-            Some(line) => line.until_stopped(is_busy).await,
+            Some(line) => line.until_stopped(is_busy, idle).await,
         }
     };
-    let idle = idle_timer.idle_for(config.served().idle_stop, is_busy);
     let reason = tokio::select! {
-        () = serving => "the listening socket failed",
-        () = stop => "stopped by the server, or the server is gone",
-        () = idle, if config.instances.launch == Launch::Sudo => "idle",
+        () = &mut serving => "the listening socket failed",
+        () = stop => {
+            instance.sockets.stop();
+            // The gateway sends no new request. One that it had connected for is still served.
+            tokio::select! {
+                () = &mut serving => {}
+                () = idle_timer.close() => {}
+            }
+            "stopped by the server, or the server is gone"
+        }
         () = terminated() => "terminated",
     };
     tracing::info!(reason, "stopping");

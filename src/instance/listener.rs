@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_keys::request::DEPOSIT_MAX;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
@@ -108,6 +110,7 @@ where
 {
     let (instance, idle_timer) = (Arc::clone(instance), Arc::clone(idle_timer));
     tokio::spawn(async move {
+        let _open = idle_timer.connected();
         let answer = |request| async {
             let _under_way = idle_timer.begin();
             if web::is_asked(&request) {
@@ -119,7 +122,11 @@ where
             if websocket::is_asked(&request) {
                 return whole(websocket::upgrade(&instance, &idle_timer, request).await);
             }
-            instance.answer(request).await
+            let mut answer = instance.answer(request).await;
+            if idle_timer.is_finishing() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
         };
         if let Err(error) = serve_connection(stream, answer, &LIMITS).await {
             tracing::debug!(%error, "connection failed");

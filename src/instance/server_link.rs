@@ -61,14 +61,15 @@ impl ServerLink {
     }
 
     /// Reports that the instance serves, and waits until the server stops it. `is_busy` tells of
-    /// sessions and work that a stop would cut off.
-    pub(super) async fn until_stopped(self, is_busy: impl Fn() -> bool) {
-        if let Err(error) = self.converse(is_busy).await {
+    /// sessions and work that a stop would cut off, `idle` ends when the instance was idle for long
+    /// enough.
+    pub(super) async fn until_stopped(self, is_busy: impl Fn() -> bool, idle: impl Future<Output = ()>) {
+        if let Err(error) = self.converse(is_busy, idle).await {
             tracing::warn!(%error, "the line to the server broke");
         }
     }
 
-    async fn converse(mut self, is_busy: impl Fn() -> bool) -> io::Result<()> {
+    async fn converse(mut self, is_busy: impl Fn() -> bool, idle: impl Future<Output = ()>) -> io::Result<()> {
         say(&mut self.0, &FromInstance::Ready).await?;
         let (reader, mut writer) = tokio::io::split(self.0);
         let mut reader = BufReader::new(reader);
@@ -83,13 +84,18 @@ impl ServerLink {
             }
         };
         let telling = async {
-            loop {
+            let renewed = async {
                 renew.notified().await;
                 while is_busy() {
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
-                say(&mut writer, &FromInstance::Free).await?;
+            };
+            tokio::select! {
+                () = renewed => {}
+                () = idle => {}
             }
+            say(&mut writer, &FromInstance::Free).await?;
+            std::future::pending().await
         };
         tokio::select! {
             heard = hearing => heard,
@@ -124,7 +130,8 @@ mod tests {
     async fn it_says_that_it_is_free_when_nothing_is_open_and_stops_when_told() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (busy, is_told) = (Cell::new(true), Cell::new(false));
-        let mut running = Box::pin(ServerLink(BufReader::new(ours)).until_stopped(|| busy.get()));
+        let mut running =
+            Box::pin(ServerLink(BufReader::new(ours)).until_stopped(|| busy.get(), std::future::pending()));
         let mut server = BufReader::new(theirs);
         let mut line = String::new();
         let told = async {
@@ -145,5 +152,20 @@ mod tests {
             () = told => {}
             () = &mut running => assert!(is_told.get(), "it ended by itself"),
         }
+    }
+
+    #[tokio::test]
+    async fn it_is_free_when_it_was_idle_and_serves_until_it_is_told() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut running = Box::pin(ServerLink(BufReader::new(ours)).until_stopped(|| false, std::future::ready(())));
+        let mut server = BufReader::new(theirs);
+        let mut said = String::new();
+        tokio::select! {
+            _ = async { server.read_line(&mut said).await.unwrap() + server.read_line(&mut said).await.unwrap() } => {}
+            () = &mut running => panic!("it ended by itself"),
+        }
+        assert_eq!(said, "{\"say\":\"ready\"}\n{\"say\":\"free\"}\n");
+        server.write_all(b"{\"say\":\"stop\"}\n").await.unwrap();
+        running.await;
     }
 }

@@ -28,7 +28,8 @@ pub enum FromInstance {
     Started,
     /// The instance serves its socket.
     Ready,
-    /// After [`ToInstance::Renew`]: no session is open and no work under way.
+    /// The server may stop it: it was idle for long enough, or, after [`ToInstance::Renew`], no
+    /// session is open and no work under way.
     Free,
 }
 

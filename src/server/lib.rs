@@ -362,6 +362,7 @@ async fn tell_of_gone_instances(
             }
             Err(failure) => log_failure("the gateway cannot be told of an instance's end", &failure),
         }
+        server.instances.release(uid);
     }
 }
 

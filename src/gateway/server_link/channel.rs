@@ -16,6 +16,7 @@ use zeroize::Zeroize as _;
 use crate::rules::CurrentRules;
 use crate::server_link::key_cache::KeyCache;
 use crate::tls::CurrentKey;
+use crate::upstream::Upstreams;
 use countersign_config::{GatewayRules, Maintenance, Tls, TlsFiles};
 use countersign_ipc::gateway_protocol::{Ended, FromGateway, FromServer, LINE_MAX};
 use countersign_os::log::Chain;
@@ -45,11 +46,12 @@ pub enum LineEnd {
     TooLong,
 }
 
-/// Configuration that can change while the gateway runs.
-#[derive(Debug)]
+/// State that the server's notices change, beside the keys and addresses.
 pub(crate) struct Renewable {
     /// By which requests are judged.
     pub(crate) rules: Arc<CurrentRules>,
+    /// Idle connections, of which those to instances that end are closed.
+    pub(crate) upstreams: Arc<Upstreams>,
     /// The certificate and key in use, and the files that hold them.
     pub(crate) tls: Option<(Tls, Arc<CurrentKey>)>,
 }
@@ -134,7 +136,9 @@ async fn read_lines<R: AsyncBufRead + Unpin>(
                         line.zeroize();
                     }
                     ended @ (Ended::Key { .. } | Ended::User { .. } | Ended::Instance { .. } | Ended::Link { .. }) => {
-                        key_cache.forget(&ended)
+                        if let Some(gone) = key_cache.forget(&ended) {
+                            renewable.upstreams.close(&gone);
+                        }
                     }
                 }
                 if say.send(FromGateway::Noted { notice }).await.is_err() {
@@ -176,7 +180,7 @@ mod tests {
     use crate::rules::Rules;
     use countersign_keys::call::CallTable;
     use countersign_keys::freshness::Window;
-    use countersign_keys::identity::{Origin, ProviderId, Username};
+    use countersign_keys::identity::{Origin, ProviderId, Uid, Username};
     use countersign_keys::intent::{Terms, Version1};
     use countersign_keys::policy::{Policy, StepUp};
     use countersign_keys::session::{ProofNeed, SealNeed};
@@ -206,7 +210,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let line = ControlLine::new(ours);
         let key_cache = Arc::new(KeyCache::new(line.say()));
-        let renewable = Renewable { rules: rules(), tls: None };
+        let renewable = Renewable { rules: rules(), upstreams: Arc::new(Upstreams::new(Uid(0), 64)), tls: None };
         let running = tokio::spawn(line.run(Arc::clone(&key_cache), renewable));
         (BufReader::new(theirs), running, key_cache)
     }

@@ -306,9 +306,11 @@ impl KeyCache {
         }
     }
 
-    /// Handles a notice. After it returns, no request is judged by what ended.
-    pub(crate) fn forget(&self, ended: &Ended) {
+    /// Handles a notice. After it returns, no request is judged by what ended. Returns the address
+    /// of an instance to which nothing is sent any more, if one was known.
+    pub(crate) fn forget(&self, ended: &Ended) -> Option<Arc<InstanceAddress>> {
         let mut memory = self.memory();
+        let mut gone = None;
         match ended {
             Ended::Key { username, kid } => {
                 let at = KeyAt { username: username.clone(), kid: *kid };
@@ -333,7 +335,7 @@ impl KeyCache {
             }
             Ended::User { username } => {
                 memory.forget_keys_of(username);
-                memory.instances.pop(username);
+                gone = memory.instances.pop(username);
                 memory.instance_keys.pop(username);
                 memory.signers.pop(username);
                 memory.overtake(|sought| match sought {
@@ -350,16 +352,17 @@ impl KeyCache {
                 });
             }
             Ended::Instance { username } => {
-                memory.instances.pop(username);
+                gone = memory.instances.pop(username);
                 memory.overtake(
                     |sought| matches!(sought, Query::Instance(open) | Query::Launch(open) if open == username),
                 );
             }
             Ended::Link { name } => memory.overtake(|sought| matches!(sought, Query::Link(open) if open == name)),
             // They concern no single user.
-            Ended::Rules { .. } | Ended::Certificate { .. } => return,
+            Ended::Rules { .. } | Ended::Certificate { .. } => return None,
         }
         self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
+        gone
     }
 
     async fn ask(&self, sought: Query) -> Result<Entry, KeyCacheFailure> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use countersign_keys::identity::Uid;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::launch::{LaunchFailure, Launched, Launcher};
 use super::log::InstanceLog;
@@ -31,6 +31,9 @@ pub(crate) const READY_MAX: Duration = Duration::from_secs(2);
 
 /// How long an approval waits for an instance: a person waits, not a call of Core's.
 const TRY_MAX: Duration = Duration::from_secs(10);
+
+/// How long the gateway may take to note that an instance stops. It is killed earlier.
+const RELEASE_MAX: Duration = Duration::from_secs(1);
 
 /// How long an instance may take to stop. After that another may replace it.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -81,6 +84,23 @@ struct Slot {
     number: u64,
     address: InstanceAddress,
     phase: watch::Sender<Phase>,
+    /// Notified when no gateway sends this instance new requests any more.
+    released: Arc<Notify>,
+}
+
+/// Tells when an instance is to stop: it gets no new requests, and every gateway knows.
+#[derive(Debug)]
+struct Stop {
+    phase: watch::Receiver<Phase>,
+    released: Arc<Notify>,
+}
+
+impl Stop {
+    async fn told(&mut self) {
+        // An error means that the instance is gone.
+        let _ = self.phase.wait_for(|phase| matches!(phase, Phase::Stopping | Phase::Gone)).await;
+        let _ = tokio::time::timeout(RELEASE_MAX, self.released.notified()).await;
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +199,11 @@ impl Instances {
     ) -> Result<(), NoInstance> {
         let uid = account.uid;
         let mut phase = self.launched(uid, now)?;
+        if *phase.borrow() == Phase::Stopping {
+            // Another follows it.
+            let _ = tokio::time::timeout(time_max, phase.wait_for(|phase| *phase == Phase::Gone)).await;
+            phase = self.launched(uid, now)?;
+        }
         let settled = phase.wait_for(|phase| matches!(phase, Phase::Ready | Phase::Gone));
         match tokio::time::timeout(time_max, settled).await {
             Ok(Ok(phase)) if *phase == Phase::Ready => Ok(()),
@@ -206,9 +231,11 @@ impl Instances {
         let launched = self.launcher.launch(uid, number)?;
         tracing::info!(%uid, number, pid = launched.child.id(), "instance launched");
         let (phase, receiver) = watch::channel(Phase::Launched);
-        slots.by_uid.insert(uid, Slot { number, address: launched.address.clone(), phase });
+        let released = Arc::new(Notify::new());
+        let stop = Stop { phase: receiver.clone(), released: Arc::clone(&released) };
+        slots.by_uid.insert(uid, Slot { number, address: launched.address.clone(), phase, released });
         drop(slots);
-        tokio::spawn(Arc::clone(self).attend(uid, number, launched, receiver.clone(), now));
+        tokio::spawn(Arc::clone(self).attend(uid, number, launched, stop, now));
         Ok(receiver)
     }
 
@@ -218,11 +245,11 @@ impl Instances {
         uid: Uid,
         number: u64,
         Launched { mut child, line, output, log, address }: Launched,
-        phase: watch::Receiver<Phase>,
+        stop: Stop,
         launched: Instant,
     ) {
         let logging = tokio::spawn(Arc::clone(&self).log(uid, number, log, output));
-        let mut conversing = tokio::spawn(Arc::clone(&self).converse(uid, number, line, address.key, phase));
+        let mut conversing = tokio::spawn(Arc::clone(&self).converse(uid, number, line, address.key, stop));
         let outcome = child.wait().await;
         let is_clean = outcome.as_ref().is_ok_and(std::process::ExitStatus::success);
         let code = outcome.as_ref().ok().and_then(std::process::ExitStatus::code);
@@ -266,7 +293,7 @@ impl Instances {
         number: u64,
         line: UnixStream,
         key: Option<ListenerKey>,
-        mut phase: watch::Receiver<Phase>,
+        mut stop: Stop,
     ) -> Progress {
         let mut renewals = self.renewals.subscribe();
         let (reader, mut writer) = line.into_split();
@@ -298,7 +325,7 @@ impl Instances {
             }
             loop {
                 let (message, is_last) = tokio::select! {
-                    _ended = phase.wait_for(|phase| matches!(phase, Phase::Stopping | Phase::Gone)) => (ToInstance::Stop, true),
+                    () = stop.told() => (ToInstance::Stop, true),
                     Ok(()) = renewals.changed() => (ToInstance::Renew, false),
                 };
                 if let Err(error) = say(&mut writer, &message).await {
@@ -367,10 +394,18 @@ impl Instances {
         self.renewals.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Tells every instance to stop.
+    /// No gateway sends this account's stopping instance new requests any more.
+    pub(crate) fn release(&self, uid: Uid) {
+        if let Some(slot) = self.lock().by_uid.get(&uid).filter(|slot| *slot.phase.borrow() == Phase::Stopping) {
+            slot.released.notify_one();
+        }
+    }
+
+    /// Tells every instance to stop. There is no gateway any more.
     pub(crate) fn stop_all(&self) {
         for slot in self.lock().by_uid.values() {
             slot.phase.send_replace(Phase::Stopping);
+            slot.released.notify_one();
         }
     }
 
