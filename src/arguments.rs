@@ -74,6 +74,9 @@ pub(crate) enum Mode {
     /// Admit the members whom UCloud lists in projects.
     #[command(subcommand)]
     Projects(Projects),
+    /// List what UCloud was told that users and projects have used, and what waits.
+    #[command(after_help = "Example:\n  sudo countersign usage --json | jq '.usage[] | select(.held > 0)'")]
+    Usage(Output),
     /// Check that server, gateway and logs work, and whether you are connected.
     #[command(after_help = "Examples:\n  countersign status\n  sudo countersign status --json")]
     Status(Output),

@@ -1,5 +1,5 @@
-//! The commands: `connect`, `keys`, `audit`, `state`, `apps`, `projects`, `status`, `calls`,
-//! `check-config`, `completions`, `man`.
+//! The commands: `connect`, `keys`, `audit`, `state`, `apps`, `usage`, `projects`, `status`,
+//! `calls`, `check-config`, `completions`, `man`.
 //!
 //! A command does one thing and reports it on standard output. Failures go to standard error, with
 //! an exit code for each kind. No command prints a secret. None does its work as root (P10) but
@@ -24,6 +24,7 @@ mod state;
 mod status;
 mod terminal;
 mod text;
+mod usage;
 mod used_intents;
 
 use std::path::Path;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     State(State),
     /// `apps`
     Apps(Apps),
+    /// `usage`
+    Usage(Output),
     /// `projects`
     Projects(Projects),
     /// `status`
@@ -81,6 +84,7 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
         Command::Apps(Apps::Approve(arguments)) => apps::approve(&arguments, config),
         Command::Apps(Apps::Reject(arguments)) => apps::reject(&arguments, config),
         Command::Apps(Apps::List(output)) => apps::list(output, config),
+        Command::Usage(output) => usage::list(output, config),
         Command::Projects(Projects::List(output)) => projects::list(output, config),
         Command::Projects(Projects::Pending(arguments)) => projects::pending(arguments, config),
         Command::Projects(Projects::Show(arguments)) => projects::show_one(&arguments, config),

@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
         Mode::Audit(command) => commands::run(Command::Audit(command), &config),
         Mode::State(command) => commands::run(Command::State(command), &config),
         Mode::Apps(command) => commands::run(Command::Apps(command), &config),
+        Mode::Usage(output) => commands::run(Command::Usage(output), &config),
         Mode::Projects(command) => commands::run(Command::Projects(command), &config),
         Mode::Status(output) => commands::run(Command::Status(output), &config),
         Mode::Calls(output) => commands::run(Command::Calls(output), &config),

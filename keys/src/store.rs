@@ -84,11 +84,13 @@ pub enum Table {
     Usages,
     /// By category, a zero byte, the owner's kind and name: [`usage::UsageTotal`].
     UsageTotals,
+    /// By username, a zero byte and the provider's id of the drive: [`usage::DriveUsage`].
+    DriveUsages,
 }
 
 impl Table {
     /// Every table. An implementation keeps them apart.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -112,6 +114,7 @@ impl Table {
         Self::Projects,
         Self::Usages,
         Self::UsageTotals,
+        Self::DriveUsages,
     ];
 
     /// Whether the seal covers it ([`seal`]): every table except the one that is not written
@@ -148,6 +151,7 @@ impl Table {
             Self::Projects => "projects",
             Self::Usages => "usages",
             Self::UsageTotals => "usage_totals",
+            Self::DriveUsages => "drive_usages",
         }
     }
 }

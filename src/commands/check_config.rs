@@ -345,12 +345,17 @@ fn projects_in_words(projects: Option<&Projects>) -> String {
 }
 
 fn usage_in_words(reports: Option<&UsageReports>) -> String {
-    let Some(UsageReports { every }) = reports else {
+    let Some(UsageReports { every, job_max, storage_command }) = reports else {
         return "is not reported to UCloud: there is no [accounting]".to_owned();
     };
+    let storage = storage_command
+        .as_ref()
+        .map(|(program, _)| format!("; that of drives is what {} says", program.display()))
+        .unwrap_or_default();
+    let most = job_max.map(|max| format!("; more than {max} units of one job are held back")).unwrap_or_default();
     format!(
         "of jobs is reported to UCloud every {} s, as Slurm's accounting has it: without slurmdbd nothing is known, \
-         and nothing is reported",
+         and nothing is reported{most}{storage}",
         every.as_secs()
     )
 }

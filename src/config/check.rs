@@ -95,7 +95,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let drives = served::drives(file.drives, &products, findings);
     let slurm = slurm::slurm(file.slurm, &drives, site, findings);
     let projects = projects::projects(file.projects, findings);
-    let accounting = accounting::accounting(file.accounting, findings);
+    let accounting = accounting::accounting(file.accounting, site, findings);
     let ssh = served::ssh(&file.ssh);
     let terminals = served::terminals(&file.terminals);
     let applications = applications::applications(file.applications, site, findings);

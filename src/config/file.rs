@@ -228,6 +228,8 @@ table! {
     /// `[accounting]`
     AccountingTable {
         every_s: Typed<i64>,
+        job_max: Typed<i64>,
+        storage_command: TypedList<String>,
     }
 }
 

@@ -85,6 +85,9 @@ pub(super) const TIME_MAX_H: Range = Range { min: 1, max: 8_760, default: 168 };
 /// Each look asks slurmdbd for every job under way; users see at UCloud what they used this late.
 pub(super) const ACCOUNTING_EVERY_S: Range = Range { min: 1, max: 86_400, default: 300 };
 
+/// In units of the job's category, such as core-hours. More than a machine does in a century.
+pub(super) const JOB_MAX: Range = Range { min: 1, max: 1_000_000_000_000_000, default: 1_000_000_000_000_000 };
+
 /// Parses a size: a whole number and its unit, such as `1 MiB`.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_once(' ')?;

@@ -80,6 +80,9 @@ alarms! {
     SecondOffer = "second_offer"
         "a second key was offered for one connection: neither is used"
         "Ask the user whether they opened the page twice. If not, another party saw the link, which Core made.";
+    UsageHeld = "usage_held"
+        "a job has used more than `accounting.job_max`, or than UCloud can be told: it is not reported"
+        "`countersign usage` names the job. If the figure of `sacct` is right, raise `accounting.job_max` ([accounting](operators.md#accounting)).";
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod jobs;
 mod licences;
 mod links;
 mod projects;
+mod usage;
 
 use countersign_keys::identity::{CoreResourceId, KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyState, Protocol};
@@ -40,6 +41,7 @@ pub use self::projects::{
     PROJECTS_DECIDED_MAX, PROJECTS_LIST, PROJECTS_MEMBERS, PROJECTS_PAGE, ProjectMembers, ProjectMembersList, Projects,
     ProjectsDecided, ProjectsDecision, ProjectsList,
 };
+pub use self::usage::{OwnersUsage, USAGE_HELD_MAX, USAGE_LIST, USAGE_PAGE, UsageList, UsagePage};
 
 /// Longest body of a request or answer. All keys of one user (16 of at most 1 KiB) are 16 KiB; an
 /// administrator's list of connections comes in pages of [`LIST_MAX`].

@@ -5,6 +5,8 @@
 //! figures here, and decides nothing (protocol, section 14).
 
 mod charge;
+pub(crate) mod listing;
 pub(crate) mod reporter;
 mod send;
+pub(crate) mod storage;
 mod units;

@@ -340,6 +340,7 @@ async fn tell_core(server: Arc<Server>, core: CoreCalls) {
         jobs::reconcile::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::register::run(Arc::clone(&server), Arc::clone(&core)),
         accounting::reporter::run(Arc::clone(&server), Arc::clone(&core)),
+        accounting::storage::run(Arc::clone(&server), Arc::clone(&core)),
         jobs::teller::run(server, core)
     );
 }

@@ -104,6 +104,8 @@ removals_an_hour_in_all = 70
 
 [accounting]
 every_s = 120
+job_max = 100000
+storage_command = ["/usr/bin/env", "true"]
 
 [ssh]
 keys = true

@@ -270,7 +270,8 @@ fn revocations(
         | Table::EndedJobs
         | Table::Projects
         | Table::Usages
-        | Table::UsageTotals => Ok(Vec::new()),
+        | Table::UsageTotals
+        | Table::DriveUsages => Ok(Vec::new()),
     }
 }
 

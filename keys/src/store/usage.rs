@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::registry::Registry;
-use super::typed::put;
+use super::typed::{key_of_users, put};
 use super::{Store, StoreFailure, Table, decode};
 use crate::identity::{CoreJobId, Project, Uid, Username};
 use crate::time::Timestamp;
@@ -61,6 +61,24 @@ pub struct Charged {
     pub category: String,
     /// Core's key for the job's part of the owner's usage.
     pub scope: String,
+}
+
+/// A drive whose usage Core has been told.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriveUsage {
+    /// The drive's owner, who is charged.
+    pub username: Username,
+    /// The provider's id of the drive.
+    pub id: String,
+    /// The category for which it is charged.
+    pub category: String,
+    /// Core's key for its part of the owner's usage.
+    pub scope: String,
+    /// The figure that Core has acknowledged last.
+    pub told: u64,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A workspace at Core, which is charged.
@@ -190,6 +208,35 @@ impl<S: Store> Registry<S> {
     pub fn usage_totals(&self) -> Result<Vec<UsageTotal>, StoreFailure> {
         let entries = self.store().scan(Table::UsageTotals, b"", None, TOTALS_MAX)?;
         entries.iter().map(|(_, value)| decode(Table::UsageTotals, value)).collect()
+    }
+
+    /// The drives whose usage Core has been told.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn drive_usages(&self) -> Result<Vec<DriveUsage>, StoreFailure> {
+        let entries = self.store().scan(Table::DriveUsages, b"", None, USAGES_MAX)?;
+        entries.iter().map(|(_, value)| decode(Table::DriveUsages, value)).collect()
+    }
+
+    /// Records what Core has acknowledged of a drive.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn note_drive_usages(&self, usages: &[DriveUsage]) -> Result<(), StoreFailure> {
+        self.write(|transaction| {
+            usages.iter().try_for_each(|usage| {
+                put(transaction, Table::DriveUsages, &key_of_users(&usage.username, usage.id.as_bytes()), usage)
+            })
+        })
+    }
+
+    /// Removes a drive. Succeeds if there is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn forget_drive_usage(&self, username: &Username, id: &str) -> Result<(), StoreFailure> {
+        self.write(|transaction| transaction.remove(Table::DriveUsages, &key_of_users(username, id.as_bytes())))
     }
 
     /// Writes a job's last figure together with what is left of its total.

@@ -20,6 +20,7 @@ use crate::http::reply::{Refusal, blocking};
 use crate::jobs::commands_of;
 use crate::jobs::core_calls::{JOB_BYTES_MAX, JobAtCore, RETRIEVE};
 use crate::state::{Records, Server, log_failure};
+use countersign_ipc::alarm::Alarm;
 use countersign_keys::store::StoreFailure;
 
 /// How long a figure that Core refused waits, in seconds.
@@ -188,6 +189,7 @@ impl Reporter {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let served = server.config.served();
+        let job_max = server.config.accounting.as_ref().and_then(|reports| reports.job_max);
         let (mut changed, mut gone): (Vec<JobUsage>, Vec<Key>) = (Vec::new(), Vec::new());
         for usage in usages.iter_mut().filter(|usage| !usage.is_settled) {
             let Some(runs) = answered.get(&usage.slurm_id) else { continue };
@@ -206,8 +208,14 @@ impl Reporter {
                     changed.push(JobUsage { slurm_id: whole.get(), ..usage.clone() });
                 }
                 Look::NoProduct => self.warn(usage, "no product of the site is of the job's partition and account"),
-                Look::TooMuch(_) => self.warn(usage, "it does not fit into a number that UCloud takes"),
-                Look::Used(used) => settle(server, usage, used).await?,
+                Look::TooMuch(charged) => {
+                    usage.charged = Some(charged);
+                    usage.is_held = true;
+                }
+                Look::Used(used) => settle(server, usage, used, job_max).await?,
+            }
+            if usage.is_held && !before.is_held {
+                raise(server, usage);
             }
             if *usage != before {
                 changed.push(usage.clone());
@@ -336,17 +344,29 @@ fn by_number(ids: &[SlurmJobId], runs: Vec<Run>) -> Answered {
     answered
 }
 
+/// Says once that a job's figure is held back.
+fn raise(server: &Server, usage: &JobUsage) {
+    let JobUsage { slurm_id, uid, figure, owner, .. } = usage;
+    tracing::error!(slurm_id, %uid, figure, "held back the usage of a job: it is above accounting.job_max, or fits into no number");
+    let username = match owner {
+        Owner::User(username) => Some(username),
+        Owner::Project(_) => None,
+    };
+    server.alarms.raise(Alarm::UsageHeld, username);
+}
+
 async fn stored(server: &Server) -> Result<Vec<JobUsage>, Refusal> {
     let records = Arc::clone(&server.records);
     blocking(move || Ok(records.usages()?)).await
 }
 
 /// Takes over what a job has used. The last figure gets what was left of the owner's earlier jobs.
-async fn settle(server: &Arc<Server>, usage: &mut JobUsage, used: Used) -> Result<(), Refusal> {
+async fn settle(server: &Arc<Server>, usage: &mut JobUsage, used: Used, job_max: Option<u64>) -> Result<(), Refusal> {
     let Used { charged, exact, whole, is_last } = used;
     usage.charged = Some(charged.clone());
     usage.figure = Some(whole);
-    if !is_last || usage.claimed.is_some() {
+    usage.is_held = job_max.is_some_and(|max| whole > max);
+    if !is_last || usage.claimed.is_some() || usage.is_held {
         return Ok(());
     }
     let (records, mut settled) = (Arc::clone(&server.records), usage.clone());

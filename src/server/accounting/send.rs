@@ -99,14 +99,16 @@ pub(super) async fn send(core: &CoreCalls, provider: &ProviderId, figures: &[Fig
         Err(failure) => Err(failure),
     };
     match answer {
-        // A proxy's page is no acknowledgement.
-        Ok(body) => match serde_json::from_slice(&body) {
-            Ok(Answer { responses }) if responses.len() == figures.len() => Sent::Booked,
-            Ok(_) | Err(_) => Sent::Unanswered(CoreFailure::Form { call: REPORT }),
-        },
+        Ok(body) if acknowledges(&body, figures.len()) => Sent::Booked,
+        Ok(_) => Sent::Unanswered(CoreFailure::Form { call: REPORT }),
         Err(CoreFailure::Status { status, .. }) if is_of_an_item(status) => Sent::Refused(status),
         Err(failure) => Sent::Unanswered(failure),
     }
+}
+
+/// Whether an answer is Core's to so many items: a proxy's page acknowledges nothing.
+fn acknowledges(body: &[u8], count: usize) -> bool {
+    serde_json::from_slice(body).is_ok_and(|Answer { responses }| responses.len() == count)
 }
 
 /// Whether a status is about what was sent: Core answers 403 for an unknown category or owner.
@@ -114,4 +116,23 @@ fn is_of_an_item(status: StatusCode) -> bool {
     let is_of_the_moment =
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
     status.is_client_error() && !is_of_the_moment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cores_own_answer_to_every_item_is_an_acknowledgement() {
+        assert!(acknowledges(b"{\"responses\":[true,false]}", 2));
+        for other in ["{\"responses\":[true]}", "{\"responses\":null}", "{}", "", "<html>", "[true,false]"] {
+            assert!(!acknowledges(other.as_bytes(), 2), "{other}");
+        }
+        for status in [StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND] {
+            assert!(is_of_an_item(status), "{status}");
+        }
+        let of_the_moment =
+            [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY, StatusCode::FOUND];
+        assert!(!of_the_moment.into_iter().any(is_of_an_item));
+    }
 }

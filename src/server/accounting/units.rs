@@ -13,6 +13,32 @@ pub(super) const BILLIONTHS: u32 = 1_000_000_000;
 /// Core keeps 63 bits.
 const UNITS_MAX: u64 = i64::MAX.unsigned_abs();
 
+/// Bytes of the units that a category of storage can have.
+const BYTES: [(&str, u64); 9] = [
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("PB", 1_000_000_000_000_000),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("PiB", 1 << 50),
+    ("B", 1),
+];
+
+/// The usage of a drive with so many bytes, to the nearest unit: off by half a unit at most. `None`
+/// if it does not fit, or if the category counts in no bytes or over time.
+pub(super) fn of_bytes(product: &Product, bytes: u64) -> Option<u64> {
+    let accounting = &product.accounting;
+    let (_, unit) = BYTES.iter().find(|(name, _)| *name == accounting.unit)?;
+    if accounting.frequency != Frequency::Once {
+        return None;
+    }
+    let price = u128::from(u64::try_from(product.price).unwrap_or(0));
+    let sum = u128::from(bytes).checked_mul(price)?.checked_add(u128::from(unit / 2))?;
+    u64::try_from(sum / u128::from(*unit)).ok().filter(|whole| *whole <= UNITS_MAX)
+}
+
 /// What a run took: how many processors or GPUs, and for how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Taken {

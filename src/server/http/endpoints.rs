@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::callers::{Caller, Callers};
 use super::reply::{Refusal, answer, message, rejected};
+use crate::accounting::listing as usage;
 use crate::applications;
 use crate::audit::record::{AuditedAction, Sender};
 use crate::connections::{approval, list, offer};
@@ -239,6 +240,7 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::LICENCES_MAKE => within.ask(|made| licences::make(server, uid, made)).await,
         ipc::LICENCES_REMOVE => within.ask(|removed| licences::remove(server, uid, removed)).await,
         ipc::LICENCES_READ => within.ask(|read| licences::read(server, uid, read)).await,
+        ipc::USAGE_LIST => within.ask(|list| usage::list(server, uid, list)).await,
         ipc::PROJECTS_LIST => within.ask(|list| async move { listing::projects(server, uid, &list) }).await,
         ipc::PROJECTS_MEMBERS => within.ask(|list| listing::members(server, uid, list)).await,
         ipc::PROJECTS_DECIDE => within.ask(|decided| decisions::decide(server, uid, decided)).await,

@@ -5,6 +5,7 @@ mod links;
 mod outages;
 mod outside_tests;
 mod reconcile_tests;
+mod storage_tests;
 mod targets;
 mod usage_tests;
 

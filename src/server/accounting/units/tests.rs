@@ -88,3 +88,35 @@ fn the_greatest_figure_is_cores_greatest_number() {
     assert_eq!(Exact(most.0 + u128::from(BILLIONTHS)).whole(), None);
     assert_eq!(Exact(u128::MAX).with_rest(1), None);
 }
+
+#[test]
+fn a_drives_bytes_are_rounded_to_the_nearest_unit_of_its_category() {
+    let check = |unit: &str, frequency: Frequency, price: i64, bytes: u64, want: Option<u64>| {
+        let product = Product {
+            name: "disk".to_owned(),
+            category: "disk".to_owned(),
+            kind: countersign_config::ProductKind::Storage,
+            description: String::new(),
+            price,
+            accounting: countersign_config::Accounting {
+                unit: unit.to_owned(),
+                unit_plural: unit.to_owned(),
+                frequency,
+                is_free: false,
+            },
+            is_hidden: false,
+            machine: countersign_config::Machine::default(),
+            placement: countersign_config::Placement::default(),
+            licence: None,
+        };
+        assert_eq!(of_bytes(&product, bytes), want, "{unit} {price} {bytes}");
+    };
+    check("GB", Frequency::Once, 1, 1_499_999_999, Some(1));
+    check("GB", Frequency::Once, 1, 1_500_000_000, Some(2));
+    check("GiB", Frequency::Once, 1, (1 << 30) + (1 << 29) - 1, Some(1));
+    check("TB", Frequency::Once, 2, 3_000_000_000_000, Some(6));
+    check("B", Frequency::Once, 1, u64::MAX, None);
+    check("PiB", Frequency::Once, i64::MAX, u64::MAX, None);
+    check("Core", Frequency::Once, 1, 7, None);
+    check("GB", Frequency::Day, 1, 7, None);
+}

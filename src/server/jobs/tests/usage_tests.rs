@@ -7,11 +7,13 @@ use countersign_keys::store::usage::{JobUsage, Owner};
 use countersign_portal::core::BookedUsage;
 
 use super::*;
+use crate::accounting::listing;
 use crate::accounting::reporter::{Reached, Reporter};
 use crate::core::product_registration::register;
+use countersign_ipc::server_protocol::UsageList;
 
 /// Machines of three categories, counted in core-hours, core-hours and GPU-minutes.
-const TABLES: &str = "[accounting]\nevery_s = 60\n\
+const TABLES: &str = "[accounting]\nevery_s = 60\njob_max = 1000000\n\
     [[products]]\nname = \"small\"\ncategory = \"small\"\ntype = \"compute\"\ncpu = 1\npartition = \"normal\"\n\
     [[products]]\nname = \"node\"\ncategory = \"node\"\ntype = \"compute\"\ncpu = 64\nprice = 64\npartition = \"whole\"\n\
     [[products]]\nname = \"gpu\"\ncategory = \"gpu\"\ntype = \"compute\"\ncpu = 8\ngpu = 1\nunit = \"GPU\"\n\
@@ -224,6 +226,40 @@ async fn an_item_that_core_refuses_keeps_no_other_away_and_waits() {
     books.round().await;
     assert_eq!(books.shares().len(), 3);
     assert_eq!(books.stored().len(), 4, "what Core refuses is not forgotten");
+}
+
+#[tokio::test]
+async fn a_figure_above_the_limit_is_held_with_one_alarm_until_the_limit_is_raised() {
+    let mut books = Books::new().await;
+    for id in 62..65 {
+        books.record(id, ALICE, "alice#1");
+    }
+    let much = format!("whole billing=1,cpu={},mem=1G,node=1", u64::MAX);
+    let rows = [
+        run("62", ALICE, "COMPLETED", NOW - 9 * HOUR, HOUR, "normal cpu=1000001,node=1"),
+        run("63", ALICE, "COMPLETED", NOW - 9 * HOUR, HOUR, "normal cpu=1000000,node=1"),
+        run("64", ALICE, "COMPLETED", NOW - 9 * HOUR, HOUR, &much),
+    ];
+    books.runs(&rows.concat());
+    for _ in 0..3 {
+        books.round().await;
+    }
+    assert_eq!(books.shares(), [("alice#1".to_owned(), 1_000_000)]);
+    assert_eq!(books.site.test.server.alarms.raised(Alarm::UsageHeld), 2);
+    assert!(books.stored().iter().all(|usage| usage.is_held && !usage.is_settled));
+    let server = &books.site.test.server;
+    assert_eq!(status(listing::list(server, ALICE, UsageList::default()).await), (403, "FORBIDDEN"));
+    let page = listing::list(server, Uid(0), UsageList::default()).await.unwrap();
+    let rows: Vec<_> = page.rows.iter().map(|row| (&*row.category, &*row.unit, row.reported, row.held)).collect();
+    assert_eq!(rows, [("node", "Core-hours", 0, 0), ("small", "Core-hours", 1_000_000, 1_000_001)]);
+    assert_eq!((&page.rows[1].held_jobs, page.rows[1].done, page.unknown), (&vec![62], 1, 0));
+    let after = Some((page.rows[0].category.clone(), page.rows[0].owner.clone()));
+    let second = listing::list(server, Uid(0), UsageList { after }).await.unwrap();
+    assert_eq!((second.rows.as_slice(), second.more), (&page.rows[1..], false));
+    // The administrator mends what was wrong.
+    books.runs(&run("62", ALICE, "COMPLETED", NOW - 9 * HOUR, HOUR, "normal cpu=7,node=1"));
+    books.round().await;
+    assert_eq!(books.shares(), [("alice#1".to_owned(), 7), ("alice#1".to_owned(), 1_000_000)]);
 }
 
 #[tokio::test]
