@@ -2,6 +2,7 @@
 //! restart keeps its value.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use countersign_portal::Deed;
 use nix::sys::signal::{Signal, kill};
@@ -121,4 +122,22 @@ async fn an_instance_ends_after_the_new_idle_time_and_the_next_request_starts_an
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
     let next = centre.pid(Part::Instance("alice"));
     assert!(next.is_some() && next != first);
+}
+
+/// Keys that the gateway has cached expire with their connection.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn p6_connections_that_a_reload_lets_expire_are_over_at_once() {
+    let centre = TestSite::open().await;
+    let start = fs::read_to_string(&centre.config).unwrap();
+    let alice = centre.connect("alice").await;
+    let connected = Instant::now();
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+    centre.until("a second has passed", async || connected.elapsed() > Duration::from_secs(2)).await;
+    centre.edit(&start, "[connection]\nexpires_after = \"1 s\"\n");
+    centre.reload();
+    centre.until_said("applied configuration").await;
+    let answer = centre.browse(&alice, "/home").await;
+    assert!(!answer.is_ok(), "{answer:?}");
+    centre.until("her instance ends", async || centre.pid(Part::Instance("alice")).is_none()).await;
 }

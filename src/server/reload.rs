@@ -23,7 +23,7 @@ use countersign_ipc::gateway_protocol::{Ended, LINE_MAX};
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Keys by which no instance acts.
-const NOT_OF_INSTANCES: [&str; 3] = ["connection", "instances.uid_min", "maintenance"];
+const NOT_OF_INSTANCES: [&str; 2] = ["connection", "maintenance"];
 
 /// Room in a line of the control channel for what is around the rules.
 const FRAME: usize = 256;

@@ -130,7 +130,10 @@ async fn read_lines<R: AsyncBufRead + Unpin>(
             Ok(FromServer::Answer { id, answer }) => key_cache.hear(id, answer),
             Ok(FromServer::Notice { notice, ended }) => {
                 match ended {
-                    Ended::Rules { rules } => renewable.take_up(*rules),
+                    Ended::Rules { rules } => {
+                        renewable.take_up(*rules);
+                        key_cache.forget_all();
+                    }
                     Ended::Certificate { files } => {
                         renewable.renew(&files);
                         line.zeroize();
@@ -213,6 +216,42 @@ mod tests {
         let renewable = Renewable { rules: rules(), upstreams: Arc::new(Upstreams::new(Uid(0), 64)), tls: None };
         let running = tokio::spawn(line.run(Arc::clone(&key_cache), renewable));
         (BufReader::new(theirs), running, key_cache)
+    }
+
+    /// The new rules may let connections expire, and keys with them.
+    #[tokio::test]
+    async fn p6_what_was_cached_is_asked_again_after_new_rules() {
+        let (mut server, _running, key_cache) = start();
+        let alice = Username::parse("alice").unwrap();
+        let ask = || {
+            let (key_cache, alice) = (Arc::clone(&key_cache), alice.clone());
+            tokio::spawn(async move { key_cache.signer(&alice).await.unwrap() })
+        };
+        let mut line = String::new();
+        let has_key = |id: u64| {
+            format!("{{\"say\":\"answer\",\"id\":{id},\"answer\":{{\"answer\":\"signer\",\"signer\":\"has_key\"}}}}\n")
+        };
+        let first = ask();
+        server.read_line(&mut line).await.unwrap();
+        server.write_all(has_key(1).as_bytes()).await.unwrap();
+        first.await.unwrap();
+        ask().await.unwrap(); // nothing is asked: the answer is cached
+        let rules = concat!(
+            r#"{"say":"notice","notice":1,"ended":{"ended":"rules","rules":{"calls":[],"step_up":{"calls":[],"raised":false},"#,
+            r#""v1":"refused","deposit_wait_ms":0,"proof":"required","sealed":"preferred","maintenance":"none"}}}"#,
+            "\n"
+        );
+        server.write_all(rules.as_bytes()).await.unwrap();
+        line.clear();
+        server.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "{\"say\":\"noted\",\"notice\":1}\n");
+        let again = ask();
+        line.clear();
+        let asked = tokio::time::timeout(Duration::from_secs(10), server.read_line(&mut line)).await;
+        asked.expect("the server is asked again").unwrap();
+        assert!(line.contains("\"ask\":\"signer\""), "{line}");
+        server.write_all(has_key(2).as_bytes()).await.unwrap();
+        again.await.unwrap();
     }
 
     #[tokio::test]

@@ -306,6 +306,22 @@ impl KeyCache {
         }
     }
 
+    /// Forgets every key and user: a reload may have changed when connections expire, and keys
+    /// expire with their connection.
+    pub(crate) fn forget_all(&self) {
+        let mut memory = self.memory();
+        memory.keys.clear();
+        memory.strangers.clear();
+        memory.keys_v1.clear();
+        memory.instance_keys.clear();
+        memory.signers.clear();
+        // The server answers the others once.
+        memory.overtake(|sought| {
+            !matches!(sought, Query::StepUp { .. } | Query::Assertion { .. } | Query::Metrics | Query::Health)
+        });
+        self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
+    }
+
     /// Handles a notice. After it returns, no request is judged by what ended. Returns the address
     /// of an instance to which nothing is sent any more, if one was known.
     pub(crate) fn forget(&self, ended: &Ended) -> Option<Arc<InstanceAddress>> {

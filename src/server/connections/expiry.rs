@@ -159,28 +159,35 @@ fn look(records: &Records, lasts_s: i64, now: Timestamp) -> Result<(Vec<Due>, Op
     }
 }
 
-/// Checks until the server ends, if connections expire at all.
+/// Ends connections until the server ends. A reload may change when they expire, and whether.
 pub(crate) async fn keep_ending(server: Arc<Server>) {
-    let Some(lasts_s) = server.config.served().connection.expires_after_s else {
-        return;
-    };
-    let longest = Duration::from_secs(lasts_s.unsigned_abs()).min(LOOK_EVERY);
-    let mut stop = server.stop.subscribe();
+    let (mut stop, mut reloads) = (server.stop.subscribe(), server.reloads.subscribe());
     loop {
-        let pause = match server.clock.now() {
-            Ok(now) => match server.end_what_is_over(lasts_s, now).await {
-                Ok(next) => next.map_or(longest, |next| Duration::from_secs(next.since(now).unsigned_abs())),
-                // The cause is in the log already. Expired keys are refused in the meantime.
-                Err(_failure) => LOOK_EVERY,
-            },
-            Err(failure) => {
-                log_failure("cannot end expired connections", &failure);
-                LOOK_EVERY
-            }
+        let pause = match server.config.served().connection.expires_after_s {
+            Some(lasts_s) => end_now(&server, lasts_s).await,
+            None => LOOK_EVERY,
         };
         tokio::select! {
-            () = tokio::time::sleep(pause.clamp(LOOK_SELDOM, longest.max(LOOK_SELDOM))) => {}
+            () = tokio::time::sleep(pause) => {}
+            Ok(()) = reloads.changed() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
+}
+
+/// Ends what is over. Returns when to look again.
+async fn end_now(server: &Arc<Server>, lasts_s: i64) -> Duration {
+    let longest = Duration::from_secs(lasts_s.unsigned_abs()).min(LOOK_EVERY);
+    let pause = match server.clock.now() {
+        Ok(now) => match server.end_what_is_over(lasts_s, now).await {
+            Ok(next) => next.map_or(longest, |next| Duration::from_secs(next.since(now).unsigned_abs())),
+            // The cause is in the log already. Expired keys are refused in the meantime.
+            Err(_failure) => LOOK_EVERY,
+        },
+        Err(failure) => {
+            log_failure("cannot end expired connections", &failure);
+            LOOK_EVERY
+        }
+    };
+    pause.clamp(LOOK_SELDOM, longest.max(LOOK_SELDOM))
 }
