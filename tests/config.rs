@@ -1,7 +1,7 @@
-//! Tests of the configuration as operators see it: each rule is broken once, with one change at a
-//! time, and the exact message is expected.
+//! Tests of the configuration: each rule is broken once, and the exact message is expected.
 
 mod jobs;
+mod projects;
 mod watching;
 
 use std::fs;

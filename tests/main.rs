@@ -37,6 +37,7 @@ mod mapper;
 mod mishaps;
 mod pinned_keys;
 mod privilege_drop;
+mod projects;
 mod protected;
 mod reload;
 mod sandbox;

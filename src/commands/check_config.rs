@@ -18,8 +18,8 @@ use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
 use countersign_config::{
-    Accept, Applications, Asks, Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep,
-    Launch, LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator,
+    Accept, Applications, Asks, Audit, Config, DriveRoot, Frequency, GatewayStart, Groups, InstanceListen, KEEP_PARTS,
+    Keep, Launch, LinkHosts, Maintenance, Mapper, MappingStart, Metrics, MetricsListen, MetricsReach, Names, Operator,
     Product, ProductKind, Projects, Sandbox, Served, Slurm, SshKeysOf, Terminals, UsageReports, V1, WebHosts,
     show_size,
 };
@@ -335,11 +335,18 @@ fn jobs_in_words(slurm: Option<&Slurm>) -> String {
 }
 
 fn projects_in_words(projects: Option<&Projects>) -> String {
-    let Some(Projects { removals }) = projects else {
+    let Some(Projects { groups, removals }) = projects else {
         return "of UCloud's have no part here: there is no [projects]".to_owned();
     };
+    let groups = match groups {
+        None => "; no groups are made: there is no projects.command".to_owned(),
+        Some(Groups { prefix, gids: (first, last), command: (program, _) }) => {
+            format!("; {} makes groups of them, from {prefix}1 on, with gids from {first} to {last}", program.display())
+        }
+    };
     format!(
-        "of UCloud's have the members whom an administrator admits; UCloud removes {} an hour of each, and {} of all",
+        "of UCloud's have the members whom an administrator admits; UCloud removes {} an hour of each, and {} of \
+         all{groups}",
         removals.each_hour, removals.all_hour
     )
 }

@@ -94,7 +94,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let products = products::products(file.products, jobs, site, findings);
     let drives = served::drives(file.drives, &products, findings);
     let slurm = slurm::slurm(file.slurm, &drives, site, findings);
-    let projects = projects::projects(file.projects, findings);
+    let projects = projects::projects(file.projects, site, findings);
     let accounting = accounting::accounting(file.accounting, site, findings);
     let ssh = served::ssh(&file.ssh);
     let terminals = served::terminals(&file.terminals);

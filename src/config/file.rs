@@ -219,6 +219,9 @@ table! {
 table! {
     /// `[projects]`
     ProjectsTable {
+        prefix: Typed<String>,
+        gids: TypedList<i64>,
+        command: TypedList<String>,
         removals_an_hour: Typed<i64>,
         removals_an_hour_in_all: Typed<i64>,
     }

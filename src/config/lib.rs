@@ -62,7 +62,7 @@ pub use crate::link_hosts::LinkHosts;
 pub use crate::maintenance::Maintenance;
 pub use crate::problem::ConfigError;
 pub use crate::products::{Accounting, Frequency, Machine, Product, ProductKind};
-pub use crate::projects::{Projects, Removals};
+pub use crate::projects::{Groups, Projects, Removals};
 pub use crate::quantity::{BODY_DEFAULT, show_size};
 pub use crate::rules::GatewayRules;
 pub use crate::secret_file::{SecretFile, SecretFileError};

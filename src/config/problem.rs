@@ -104,6 +104,13 @@ pub(crate) enum Reason {
     WebHostsTaken,
     #[error("a host name could be of a public link and of a web interface: choose another prefix or suffix")]
     LinkHostsTaken,
+    #[error(
+        "has 1 to 16 lower-case letters, digits, '-' or '_', begins with a letter and does not end with a digit: a \
+         project's number follows it"
+    )]
+    GroupPrefix,
+    #[error("is the first gid and the last, from 1000 upward: [70000, 79999]")]
+    Gids,
     /// A referenced file is refused.
     #[error(transparent)]
     File(#[from] FileReason),

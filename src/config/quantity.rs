@@ -73,6 +73,9 @@ pub(super) const GPU: Range = Range { min: 0, max: 10_000, default: 0 };
 /// At least a second, so that Slurm is not flooded; users wait for news of their jobs this long.
 pub(super) const POLL_S: Range = Range { min: 1, max: 600, default: 5 };
 
+/// No group of the system's, and none of the numbers that mean none.
+pub(super) const GIDS: Range = Range { min: 1_000, max: 4_294_967_293, default: 70_000 };
+
 /// More members than leave a project in an hour; Core could remove all at once.
 pub(super) const REMOVALS_AN_HOUR: Range = Range { min: 0, max: 10_000, default: 20 };
 

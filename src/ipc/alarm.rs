@@ -74,6 +74,9 @@ alarms! {
     PrivateKeySent = "private_key_sent"
         "a private key was sent to the provider: it was refused"
         "Tell the user, whose page or program is at fault, and must not use that key.";
+    ProjectGroup = "project_group"
+        "the site's program for groups of projects keeps failing: a group is not what it should be"
+        "The server's log has its complaint (`cannot change a group`). Until it succeeds, a removed member may still be in the group ([projects](operators.md#projects)).";
     ProjectRemovals = "project_removals"
         "UCloud lists so few of a project's members that removals are held back"
         "Ask the project's PI or UCloud's operators. `countersign projects pending` shows the members, who stay until `countersign projects approve` ([projects](operators.md#projects)).";

@@ -226,6 +226,7 @@ async fn serve(
     if let Some(slurm) = &server.config.slurm {
         tokio::spawn(jobs::poller::run(Arc::clone(&server), jobs::commands_of(slurm)));
     }
+    tokio::spawn(projects::groups::run(Arc::clone(&server)));
     match core {
         Some(core) => {
             tokio::spawn(tell_core(Arc::clone(&server), core));

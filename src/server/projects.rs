@@ -4,6 +4,7 @@
 //! administrator confirms it, so a taken-over Core gives no account another's files.
 
 pub(crate) mod decisions;
+pub(crate) mod groups;
 pub(crate) mod listing;
 pub(crate) mod membership;
 pub(crate) mod rules;

@@ -99,6 +99,9 @@ readme = "readme.markdown"
 show_outside = true
 
 [projects]
+prefix = "p-"
+gids = [80000, 80999]
+command = ["/usr/bin/printf", "x"]
 removals_an_hour = 7
 removals_an_hour_in_all = 70
 

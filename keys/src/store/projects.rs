@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::Registry;
 use super::typed::{fetch, put};
 use super::{Store, StoreFailure, Table, decode};
-use crate::identity::{ProjectId, Username};
+use crate::identity::{ProjectId, Uid, Username};
 use crate::time::Timestamp;
 
 /// Most projects on record. UCloud has some thousands.
@@ -68,6 +68,21 @@ pub struct ProjectRecord {
     pub members: BTreeMap<Username, Member>,
     /// When confirmed members were removed on Core's word, in the last hour.
     pub removed: Vec<Timestamp>,
+    /// What its group is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<AppliedGroup>,
+}
+
+/// What the site's program was told of a group.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppliedGroup {
+    /// The accounts in it by login name. If it is not certain, those that may be in it.
+    pub members: BTreeMap<String, Uid>,
+    /// Whether the program knows that the project is archived.
+    pub is_archived: bool,
+    /// Whether the program has ended well since.
+    pub is_certain: bool,
 }
 
 /// A member on Core's word.

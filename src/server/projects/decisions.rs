@@ -62,6 +62,7 @@ pub(crate) async fn decide(server: &Arc<Server>, uid: Uid, decided: ProjectsDeci
     })
     .await?;
     server.projects.lock().insert(project, record);
+    server.projects.news.notify_one();
     Ok(Empty {})
 }
 

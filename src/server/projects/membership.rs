@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_keys::identity::ProjectId;
-use countersign_keys::store::projects::ProjectRecord;
+use countersign_keys::store::projects::{AppliedGroup, ProjectRecord};
 
 use super::rules::{self, NotTaken, Taken};
 use super::table::Room;
@@ -48,11 +48,23 @@ pub(crate) async fn take_up(server: &Arc<Server>, seen: &SeenProject) -> Result<
     };
     record_removals(server, &seen.id, &taken)?;
     write(server, record, displaced).await?;
+    server.projects.news.notify_one();
     if !taken.held.is_empty() {
         tracing::warn!(project = %seen.id, members = taken.held.len(), "held back removals");
         server.alarms.raise(Alarm::ProjectRemovals, taken.held.first());
     }
     Ok(())
+}
+
+/// Records what a project's group is.
+pub(crate) async fn note_applied(
+    server: &Arc<Server>,
+    project: &ProjectId,
+    applied: AppliedGroup,
+) -> Result<(), Refusal> {
+    let _one_at_a_time = server.projects.writing.lock().await;
+    let Some(record) = server.projects.one(project) else { return Ok(()) };
+    write(server, ProjectRecord { applied: Some(applied), ..record }, None).await
 }
 
 /// Records removals before they are done (P9).

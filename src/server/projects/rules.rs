@@ -74,6 +74,7 @@ pub(crate) const fn unknown(id: ProjectId) -> ProjectRecord {
         group: None,
         members: BTreeMap::new(),
         removed: Vec::new(),
+        applied: None,
     }
 }
 

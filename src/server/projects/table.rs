@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use countersign_keys::identity::ProjectId;
 use countersign_keys::store::projects::{PROJECTS_MAX, ProjectRecord};
 use countersign_keys::time::Timestamp;
+use tokio::sync::Notify;
 
 use super::rules::is_recent;
 
@@ -16,6 +17,8 @@ pub(crate) struct ProjectTable {
     projects: Mutex<BTreeMap<ProjectId, ProjectRecord>>,
     /// Held during a change of a project and of its record.
     pub(crate) writing: tokio::sync::Mutex<()>,
+    /// Notified when a group may have to change.
+    pub(crate) news: Notify,
 }
 
 impl ProjectTable {

@@ -209,12 +209,12 @@ async fn pr07_a_flood_of_projects_displaces_none_that_has_members() {
         let mut projects = centre.0.server.projects.lock();
         for number in 1..PROJECTS_MAX {
             let mut record = rules::unknown(id(number));
-            record.modified_ms = i64::try_from(number).unwrap();
+            record.modified_ms = NOW * 1_000 + i64::try_from(number).unwrap();
             projects.insert(id(number), record);
         }
     }
     for number in 0..5 {
-        centre.hears(PROJECTS_MAX + number, 0, &[("mallory#1", PI)]).await;
+        centre.hears(PROJECTS_MAX + number, 100, &[("mallory#1", PI)]).await;
     }
     let projects = centre.0.server.projects.lock();
     assert_eq!(projects.len(), PROJECTS_MAX);
