@@ -271,7 +271,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "[sessions]",
         "[session]",
-        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `slurm`, `projects`, `ssh`, `terminals`, `applications`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`, `metrics`, `alarms`",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `slurm`, `projects`, `accounting`, `ssh`, `terminals`, `applications`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`, `metrics`, `alarms`",
     );
     check(
         "key = \"key.pem\"",
