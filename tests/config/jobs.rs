@@ -130,7 +130,7 @@ fn programs_that_users_run_are_not_replaced_by_others() {
 fn usage_is_reported_only_where_the_configuration_says_so() {
     check("every_s = 120", "every_s = 0", "accounting.every_s: is not between 1 and 86400");
     check(
-        "storage_command = [\"/usr/bin/printf\", \"{}\"]",
+        "storage_command = [\"/usr/bin/cat\", \"-\"]",
         "storage_command = [\"printf\"]",
         "accounting.storage_command[0]: has to begin with the absolute path of a program",
     );
@@ -141,6 +141,6 @@ fn usage_is_reported_only_where_the_configuration_says_so() {
         said(&site).contains("usage        of jobs is reported to UCloud every 120 s, as Slurm's accounting has it")
     );
     assert!(said(&site).contains("; more than 100000 units of one job are held back"));
-    site.flip("[accounting]\nevery_s = 120\njob_max = 100000\nstorage_command = [\"/usr/bin/printf\", \"{}\"]\n", "");
+    site.flip("[accounting]\nevery_s = 120\njob_max = 100000\nstorage_command = [\"/usr/bin/cat\", \"-\"]\n", "");
     assert!(said(&site).contains("usage        is not reported to UCloud: there is no [accounting]"));
 }

@@ -108,7 +108,7 @@ removals_an_hour_in_all = 70
 [accounting]
 every_s = 120
 job_max = 100000
-storage_command = ["/usr/bin/printf", "{}"]
+storage_command = ["/usr/bin/cat", "-"]
 
 [ssh]
 keys = true
