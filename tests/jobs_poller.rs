@@ -48,7 +48,7 @@ fn report(username: &str, core_id: &str, slurm_id: u32) -> String {
 }
 
 /// Submits a job of alice's, and reports it. Returns both numbers.
-async fn begin(slurm: &Slurm, centre: &TestSite, options: &str, script: &str) -> (String, u32) {
+pub(crate) async fn begin(slurm: &Slurm, centre: &TestSite, options: &str, script: &str) -> (String, u32) {
     let core_id = centre.control.add_job("alice#1234", None);
     let slurm_id = slurm.submit(centre, "alice", options, script).await;
     let status = call(centre, "alice", "/jobs/submitted", &report("alice#1234", &core_id, slurm_id)).await;

@@ -31,6 +31,7 @@ mod jobs_licences;
 mod jobs_links;
 mod jobs_outside;
 mod jobs_poller;
+mod jobs_usage;
 mod jobs_web;
 mod kill;
 mod mapper;
