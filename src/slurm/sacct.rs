@@ -77,10 +77,22 @@ impl Commands {
     /// # Errors
     /// Accounting gave no answer, which says nothing about any job.
     pub async fn sacct(&self, ids: &[SlurmJobId], since_s: u64) -> Result<Listing<Record>, SlurmFailure> {
+        Ok(records(&self.ask_sacct(ids, since_s, COLUMNS, WITHIN).await?))
+    }
+
+    /// What sacct prints of these jobs, a line for each run: at most [`IDS_MAX`] jobs, and nothing
+    /// for none.
+    pub(crate) async fn ask_sacct(
+        &self,
+        ids: &[SlurmJobId],
+        since_s: u64,
+        columns: &str,
+        within: Duration,
+    ) -> Result<Vec<u8>, SlurmFailure> {
         let ids: Vec<String> = ids.iter().take(IDS_MAX).map(ToString::to_string).collect();
         // `sacct -j ''` lists every job.
         if ids.is_empty() {
-            return Ok(Listing::read::<COUNT>(b"", record));
+            return Ok(Vec::new());
         }
         let (jobs, since) = (ids.join(","), format!("now-{since_s}"));
         let arguments = [
@@ -88,15 +100,16 @@ impl Commands {
             "--allocations",
             "--noheader",
             "--parsable2",
+            // Every run of a job that was put back into the queue.
             "--duplicates",
             "--starttime",
             &since,
             "--jobs",
             &jobs,
             "--format",
-            COLUMNS,
+            columns,
         ];
-        Ok(records(&self.run(Program::Sacct, &arguments, b"", WITHIN).await?.stdout))
+        Ok(self.run(Program::Sacct, &arguments, b"", within).await?.stdout)
     }
 }
 

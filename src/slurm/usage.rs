@@ -9,8 +9,6 @@ use crate::columns::{Listing, number, time};
 use crate::commands::Commands;
 use crate::failure::SlurmFailure;
 use crate::job_id::SlurmJobId;
-use crate::program::Program;
-use crate::sacct::IDS_MAX;
 use crate::state::JobState;
 
 /// Longest time for an answer: slurmdbd may have to read weeks of records.
@@ -58,32 +56,13 @@ pub struct Allocated {
 
 impl Commands {
     /// The runs of these jobs, and of the arrays of which they are tasks or numbers, that were in
-    /// the queue or ran since `since_s` seconds ago. At most [`IDS_MAX`] jobs are looked up.
+    /// the queue or ran since `since_s` seconds ago. At most [`IDS_MAX`](crate::IDS_MAX) jobs are
+    /// looked up.
     ///
     /// # Errors
     /// Accounting gave no answer, which says nothing about any job.
     pub async fn runs(&self, ids: &[SlurmJobId], since_s: u64) -> Result<Listing<Run>, SlurmFailure> {
-        let ids: Vec<String> = ids.iter().take(IDS_MAX).map(ToString::to_string).collect();
-        // `sacct -j ''` lists every job.
-        if ids.is_empty() {
-            return Ok(Listing::read::<COUNT>(b"", run));
-        }
-        let (jobs, since) = (ids.join(","), format!("now-{since_s}"));
-        let arguments = [
-            "--allusers",
-            "--allocations",
-            "--noheader",
-            "--parsable2",
-            // Every run of a job that was put back into the queue.
-            "--duplicates",
-            "--starttime",
-            &since,
-            "--jobs",
-            &jobs,
-            "--format",
-            COLUMNS,
-        ];
-        Ok(runs(&self.run(Program::Sacct, &arguments, b"", WITHIN).await?.stdout))
+        Ok(runs(&self.ask_sacct(ids, since_s, COLUMNS, WITHIN).await?))
     }
 }
 
